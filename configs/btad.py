@@ -1,0 +1,21 @@
+"""BTAD, 3 categories, as in Table II of the paper.
+
+    python launch.py --config configs/btad.py --config.data.root=DIR --config.data.textures=DTD
+
+DIR holds 01/, 02/ and 03/, or the folder BTech_Dataset_transformed with them. Variants: see
+``configs/variants.py``.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default, variants
+
+
+def get_config(variant: str = "paper") -> ConfigDict:
+    """BTAD in one of the variants of ``configs/variants.py``."""
+    config = default.get_config()
+    config.name = "btad"
+    config.data.name = "btad"
+    config.train.epochs = 0
+    config.epochs_by_category = ConfigDict({"01": 300, "02": 200, "03": 200})
+    return variants.apply(config, variant)

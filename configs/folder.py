@@ -1,0 +1,21 @@
+"""Your own photographs: DIR/normal/, optionally DIR/defective/ and DIR/masks/.
+
+    python launch.py --config configs/folder.py --config.data.root=DIR
+
+Textures for the synthesised anomalies are scikit-image's sample photographs unless you name a
+directory with --config.data.textures=DTD. Variants: see ``configs/variants.py``.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default, variants
+
+
+def get_config(variant: str = "paper") -> ConfigDict:
+    """A user's own images in one of the variants of ``configs/variants.py``."""
+    config = default.get_config()
+    config.name = "folder"
+    config.data.name = "folder"
+    config.data.textures = "scikit-image"
+    config.train.epochs = 100
+    return variants.apply(config, variant)

@@ -1,0 +1,28 @@
+"""MVTec AD, 15 categories, as in Table I of the paper.
+
+    python launch.py --config configs/mvtec.py --config.data.root=DIR --config.data.textures=DTD
+    python launch.py --config configs/mvtec.py:official …   the released code's settings
+    python launch.py --config configs/mvtec.py:rd …         plain reverse distillation
+
+DIR holds the extracted archive (bottle/, cable/, …), DTD the texture images.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default, variants
+
+EPOCHS = {
+    "carpet": 10, "leather": 10, "wood": 100, "grid": 260, "tile": 260,
+    "hazelnut": 160, "metal_nut": 160, "pill": 200, "bottle": 200, "cable": 240,
+    "toothbrush": 280, "capsule": 400, "screw": 350, "transistor": 350, "zipper": 350,
+}  # fmt: skip
+
+
+def get_config(variant: str = "paper") -> ConfigDict:
+    """MVTec AD in one of the variants of ``configs/variants.py``."""
+    config = default.get_config()
+    config.name = "mvtec"
+    config.data.name = "mvtec_ad"
+    config.train.epochs = 0
+    config.epochs_by_category = ConfigDict(EPOCHS)
+    return variants.apply(config, variant)

@@ -1,0 +1,32 @@
+"""The tree of BTAD: {01,02,03}/{train/ok,test/ok,test/ko,ground_truth/ko}; mask stem = image stem."""
+
+from pathlib import Path
+
+from data.catalog import Catalog
+from data.trees import category_directory, read_tree
+
+CATEGORIES = ("01", "02", "03")
+OUTER_FOLDER = "BTech_Dataset_transformed"
+
+
+def categories(root: Path) -> list[str]:
+    """The three products."""
+    del root
+    return list(CATEGORIES)
+
+
+def read(root: Path, category: str) -> Catalog:
+    """Lists a category.
+
+    Args:
+      root: the extracted archive, with or without its outer folder.
+      category: one of ``CATEGORIES``.
+
+    Raises:
+      DataError: wrong root, a mask is missing.
+    """
+    if (root / OUTER_FOLDER).is_dir():
+        root = root / OUTER_FOLDER
+    directory = category_directory(root, category, CATEGORIES)
+    train, test, ignored = read_tree(directory, good_name="ok")
+    return Catalog(category, tuple(train), tuple(test), tuple(ignored))

@@ -1,0 +1,110 @@
+"""What a data set consists of: a list of files with labels, before anything is decoded."""
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.errors import DataError
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+GOOD = "good"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image.
+
+    Attributes:
+      path: the image file.
+      defect: 'good', or the kind of defect.
+      mask: the file that marks the defect, None for good images and where there are no masks.
+    """
+
+    path: Path
+    defect: str = GOOD
+    mask: Path | None = None
+
+    @property
+    def label(self) -> int:
+        """0 for good, 1 for defective."""
+        return int(self.defect != GOOD)
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """One category of a data set.
+
+    Attributes:
+      category: its name.
+      train: good images to learn from.
+      test: images to score; may be empty.
+      ignored: files that lie among the images but are none.
+    """
+
+    category: str
+    train: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+    ignored: tuple[Path, ...] = ()
+
+    def __post_init__(self):
+        if len(self.train) < 2:
+            where = f" ('{self.train[0].path}')" if self.train else ""
+            raise DataError(
+                f"category '{self.category}' has {len(self.train)} training images{where}; at "
+                "least 2 good images are needed, and 50 or more are advised."
+            )
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether every defective test image has a mask, so that pixels can be judged."""
+        defective = [s for s in self.test if s.label]
+        return bool(defective) and all(s.mask is not None for s in defective)
+
+    def describe(self) -> str:
+        """Counts per split and kind, with the first file of each, one line a kind."""
+        lines = [f"{self.category}: what was found"]
+        for split, samples in (("train", self.train), ("test", self.test)):
+            for defect, count in sorted(Counter(s.defect for s in samples).items()):
+                first = next(s.path for s in samples if s.defect == defect)
+                lines.append(f"  {split:<5} {defect:<20} {count:>6}  first: {first}")
+        if not self.test:
+            lines.append("  test  none: the model is trained, nothing can be measured")
+        elif not self.has_masks:
+            lines.append("  masks none: metrics are for whole images only")
+        if self.ignored:
+            names = ", ".join(str(path) for path in self.ignored[:3])
+            more = ", …" if len(self.ignored) > 3 else ""
+            lines.append(f"  ignored, no image: {len(self.ignored)} files ({names}{more})")
+        return "\n".join(lines)
+
+
+def list_images(directory: Path) -> tuple[list[Path], list[Path]]:
+    """Finds the images below a directory, in the order of their names.
+
+    Returns:
+      The images, and the other files (hidden ones left out).
+
+    Raises:
+      DataError: the directory does not exist.
+    """
+    if not directory.is_dir():
+        raise DataError(f"'{directory}' is no directory; a directory of images was expected.")
+    files = sorted(
+        path
+        for path in directory.rglob("*")
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(directory).parts)
+    )
+    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    others = [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
+    return images, others
+
+
+def unknown_name_error(field: str, name: str, valid: Iterable[str]) -> DataError:
+    """The error for a name that is none of the valid ones; suggests the nearest."""
+    valid = list(valid)
+    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return DataError(f"{field} is '{name}', which is unknown.{hint} Valid: {', '.join(valid)}.")

@@ -1,0 +1,152 @@
+"""Decodes image files of every common kind into arrays of one shape."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+from data.catalog import Sample
+from data.errors import DataError
+
+_DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+
+
+def decode_image(path: Path, size: int) -> np.ndarray:
+    """Decodes and resizes an image.
+
+    8 and 16 bit, grey, palette, RGB, RGBA (alpha is dropped) and CMYK are accepted, and a rotation
+    noted in EXIF is applied. 16-bit values are divided by 257, never stretched to the range that
+    happens to occur, so that images remain comparable. Of several pages the first is taken. The
+    aspect ratio is not kept (as in the paper); resizing is bilinear with antialiasing.
+
+    Args:
+      path: a PNG, JPEG, BMP or TIFF file.
+      size: height and width of the result.
+
+    Returns:
+      (size, size, 3) uint8 RGB.
+
+    Raises:
+      DataError: the file is empty, cut short, no image, or of a number format with no known range.
+    """
+    image = _to_rgb(_open(path), path)
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def decode_mask(path: Path, size: int, image_path: Path) -> np.ndarray:
+    """Decodes and resizes the mask of an image: everything that is not zero is defect.
+
+    In a JPEG, which blurs, everything above half is defect. After bilinear resizing, pixels of
+    which more than half is defect are.
+
+    Args:
+      path: the mask's file.
+      size: height and width of the result.
+      image_path: the image it belongs to, whose size it must have.
+
+    Returns:
+      (size, size) bool.
+
+    Raises:
+      DataError: the file cannot be decoded, or its size is not the image's.
+    """
+    mask, image = _open(path), _open(image_path)
+    if mask.size != image.size:
+        raise DataError(
+            f"mask '{path}' is {mask.width}×{mask.height} pixels, but its image '{image_path}' is "
+            f"{image.width}×{image.height}; a mask has the size of its image."
+        )
+    if mask.mode in ("RGBA", "LA", "PA"):
+        mask = mask.convert("RGB")
+    values = np.asarray(mask)
+    if values.ndim == 3:
+        values = values.max(axis=-1)
+    defective = values > (127 if path.suffix.lower() in (".jpg", ".jpeg") else 0)
+    coverage = Image.fromarray(defective.astype(np.float32))
+    return np.asarray(coverage.resize((size, size), Image.Resampling.BILINEAR)) > 0.5
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        size = path.stat().st_size if path.is_file() else None
+        found = "does not exist" if size is None else f"cannot be decoded ({size} bytes: {error})"
+        raise DataError(
+            f"image '{path}' {found}; an intact PNG, JPEG, BMP or TIFF file was expected: replace "
+            "or remove it."
+        ) from error
+
+
+def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
+    if image.mode in _DEEP_MODES:
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise DataError(
+                f"image '{path}' holds whole numbers from {values.min()} to {values.max()}; "
+                "convert it to 8 or 16 bit."
+            )
+        image = Image.fromarray((values // 257).astype(np.uint8))
+    elif image.mode == "F":
+        raise DataError(
+            f"image '{path}' holds floating-point numbers, whose range is not known; convert it to "
+            "8 or 16 bit."
+        )
+    return image.convert("RGB")
+
+
+def decode_images(paths: Sequence[Path], size: int, *, what: str) -> np.ndarray:
+    """Decodes many images in parallel, with a progress bar.
+
+    Args:
+      paths: the files.
+      size: height and width of the results.
+      what: the bar's title.
+
+    Returns:
+      (n, size, size, 3) uint8.
+
+    Raises:
+      DataError: a file cannot be used, as in ``decode_image``.
+    """
+    result = np.empty((len(paths), size, size, 3), np.uint8)
+
+    def decode_into(index: int) -> None:
+        result[index] = decode_image(paths[index], size)
+
+    run_with_progress(decode_into, len(paths), what)
+    return result
+
+
+def decode_masks(samples: Sequence[Sample], size: int) -> np.ndarray:
+    """Decodes the masks of samples; those without one get an empty mask.
+
+    Returns:
+      (n, size, size) bool.
+    """
+    result = np.zeros((len(samples), size, size), bool)
+
+    def decode_into(index: int) -> None:
+        sample = samples[index]
+        if sample.mask is not None:
+            result[index] = decode_mask(sample.mask, size, sample.path)
+
+    run_with_progress(decode_into, len(samples), "masks")
+    return result
+
+
+def run_with_progress(function, count: int, what: str) -> None:
+    """Calls ``function(index)`` for all indices in threads; the first error ends it."""
+    with ThreadPoolExecutor() as pool:
+        futures = [pool.submit(function, index) for index in range(count)]
+        try:
+            for future in tqdm(futures, desc=what, unit="image", leave=False, delay=1):
+                future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise

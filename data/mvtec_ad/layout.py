@@ -1,0 +1,34 @@
+"""The tree of MVTec AD: CATEGORY/{train,test}/KIND/000.png, ground_truth/KIND/000_mask.png."""
+
+from pathlib import Path
+
+from data.catalog import Catalog
+from data.trees import category_directory, read_tree
+
+TEXTURES = ("carpet", "grid", "leather", "tile", "wood")
+OBJECTS = (
+    "bottle", "cable", "capsule", "hazelnut", "metal_nut", "pill", "screw", "toothbrush",
+    "transistor", "zipper",
+)  # fmt: skip
+CATEGORIES = TEXTURES + OBJECTS
+
+
+def categories(root: Path) -> list[str]:
+    """All 15 categories, textures first."""
+    del root
+    return list(CATEGORIES)
+
+
+def read(root: Path, category: str) -> Catalog:
+    """Lists a category.
+
+    Args:
+      root: the extracted archive.
+      category: one of ``CATEGORIES``.
+
+    Raises:
+      DataError: wrong root, a mask is missing.
+    """
+    directory = category_directory(root, category, CATEGORIES)
+    train, test, ignored = read_tree(directory, good_name="good", mask_suffix="_mask")
+    return Catalog(category, tuple(train), tuple(test), tuple(ignored))

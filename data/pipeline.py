@@ -1,0 +1,118 @@
+"""Batches for training: a function of (seed, step), computed ahead by tf.data."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from data.synthesis import SynthesisOptions, synthesize
+
+tf.config.set_visible_devices([], "GPU")  # the GPU belongs to JAX
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """Decoded images in memory; nothing is decoded again after they are made.
+
+    Attributes:
+      normal: (n, size, size, 3) uint8, the good images.
+      foreground: (n, size, size) bool, M_f, or None where all is foreground.
+      textures: (t, size, size, 3) uint8, or None where nothing is synthesised.
+    """
+
+    normal: np.ndarray
+    foreground: np.ndarray | None
+    textures: np.ndarray | None
+
+
+def training_batches(
+    images: TrainingImages,
+    *,
+    batch_size: int,
+    synthesize_every: int,
+    options: SynthesisOptions,
+    seed: int,
+    first_step: int,
+    last_step: int,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yields the batches of steps ``first_step`` to ``last_step`` − 1.
+
+    Every image occurs exactly once an epoch, in an order shuffled anew each epoch; a batch may
+    reach into the next epoch. All draws are functions of (seed, epoch, index), so a batch is the
+    same whether training was interrupted before, and whatever the number of processes.
+
+    Args:
+      images: the images to draw from.
+      batch_size: images a step, over all processes.
+      synthesize_every: the last of every so many samples is synthesised (1: all, 2: half);
+        0 synthesises nothing.
+      options: how anomalies are drawn.
+      seed: the run's seed.
+      first_step, last_step: which steps.
+      process_index, process_count: which share of each batch.
+
+    Yields:
+      'normal' (b, size, size, 3) uint8 and, unless ``synthesize_every`` is 0, 'synthetic'
+      (b / synthesize_every, size, size, 3) uint8 and 'mask' (b / synthesize_every, size, size)
+      bool: the synthesised counterparts of normal[synthesize_every − 1 :: synthesize_every].
+    """
+    group = max(1, synthesize_every)
+    groups = batch_size // group
+    local_groups = groups // process_count
+    normal = tf.constant(images.normal)
+    textures = None if images.textures is None else tf.constant(images.textures)
+    foreground = None if images.foreground is None else tf.constant(images.foreground)
+    everything = tf.ones(images.normal.shape[1:3], tf.bool)
+    count = len(images.normal)
+
+    def make_group(local_index: tf.Tensor) -> dict[str, tf.Tensor]:
+        step, within = local_index // local_groups, local_index % local_groups
+        index = step * groups + process_index * local_groups + within
+        positions = [index * group + offset for offset in range(group)]
+        chosen = [shuffled_index(position, count, seed) for position in positions]
+        batch = {"normal": tf.gather(normal, chosen)}
+        if synthesize_every:
+            sample_seed = tf.stack([tf.constant(seed, tf.int64), positions[-1]])
+            seed_texture, seed_anomaly = tf.unstack(tf.random.split(sample_seed, 2))
+            texture = tf.random.stateless_uniform(
+                [], seed_texture, 0, textures.shape[0], tf.int32
+            )
+            batch["synthetic"], batch["mask"] = synthesize(
+                batch["normal"][-1],
+                textures[texture],
+                everything if foreground is None else foreground[chosen[-1]],
+                seed_anomaly,
+                options,
+            )
+        return batch
+
+    def merge_groups(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        shape = (local_groups * group, *images.normal.shape[1:])
+        return batch | {"normal": tf.reshape(batch["normal"], shape)}
+
+    dataset = (
+        tf.data.Dataset.range(first_step * local_groups, last_step * local_groups)
+        .map(make_group, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .batch(local_groups, drop_remainder=True)
+        .map(merge_groups)
+        .prefetch(2)
+    )
+    return dataset.as_numpy_iterator()
+
+
+def shuffled_index(position: tf.Tensor, count: int, seed: int) -> tf.Tensor:
+    """Which image lies at a position of the endless stream of shuffled epochs.
+
+    Args:
+      position: int64 scalar, counted from the beginning of training.
+      count: number of images.
+      seed: the run's seed.
+
+    Returns:
+      int64 scalar in [0, count); each epoch of ``count`` positions is a permutation.
+    """
+    epoch_seed = tf.stack([tf.constant(seed, tf.int64), position // count])
+    return tf.random.experimental.index_shuffle(position % count, epoch_seed, count - 1)

@@ -1,0 +1,96 @@
+"""Foreground-aware anomaly synthesis, FAS (paper, Eqs. 1–2), stateless in TensorFlow."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import tensorflow as tf
+
+from data.perlin import perlin_mask
+
+MaskKind = Literal["intersection", "union", "first", "second"]
+MASK_KINDS: tuple[MaskKind, ...] = ("intersection", "union", "first", "second")
+
+
+@dataclass(frozen=True)
+class SynthesisOptions:
+    """How an anomaly is drawn; the defaults are the paper's.
+
+    Attributes:
+      masks: M is one of these, each as likely: the intersection or union of two Perlin masks, or
+        the first or second of them alone.
+      opacity: bounds of the uniform β.
+      opacity_of: what β weighs in the mixture, the 'normal' image (paper) or the 'texture'
+        (released code).
+    """
+
+    masks: tuple[MaskKind, ...] = ("intersection", "union")
+    opacity: tuple[float, float] = (0.15, 1.0)
+    opacity_of: Literal["normal", "texture"] = "normal"
+
+
+def anomaly_mask(seed: tf.Tensor, foreground: tf.Tensor, options: SynthesisOptions) -> tf.Tensor:
+    """Eq. 1: M = (M_1 ∩ M_2) ⊙ M_f or (M_1 ∪ M_2) ⊙ M_f.
+
+    Args:
+      seed: (2,) int32.
+      foreground: M_f, (size, size) bool.
+      options: which combinations are drawn.
+
+    Returns:
+      (size, size) bool; may be empty.
+    """
+    seed_kind, seed_first, seed_second = tf.unstack(tf.random.split(seed, 3))
+    size = foreground.shape[0]
+    first, second = perlin_mask(seed_first, size), perlin_mask(seed_second, size)
+    combinations = {
+        "intersection": first & second,
+        "union": first | second,
+        "first": first,
+        "second": second,
+    }
+    kind = tf.random.stateless_uniform([], seed_kind, 0, len(options.masks), tf.int32)
+    return tf.stack([combinations[name] for name in options.masks])[kind] & foreground
+
+
+def mix(
+    normal: tf.Tensor, texture: tf.Tensor, mask: tf.Tensor, weight_of_normal: tf.Tensor
+) -> tf.Tensor:
+    """Eq. 2: I_a = β (M ⊙ I_n) + (1 − β)(M ⊙ I_r) + (1 − M) ⊙ I_n.
+
+    Args:
+      normal, texture: I_n and I_r, (size, size, 3) uint8.
+      mask: M, (size, size) bool.
+      weight_of_normal: β, scalar in [0, 1].
+
+    Returns:
+      (size, size, 3) uint8, rounded; equal to ``normal`` outside the mask.
+    """
+    blend = weight_of_normal * tf.cast(normal, tf.float32)
+    blend += (1.0 - weight_of_normal) * tf.cast(texture, tf.float32)
+    blend = tf.cast(tf.round(blend), tf.uint8)
+    return tf.where(mask[:, :, None], blend, normal)
+
+
+def synthesize(
+    normal: tf.Tensor,
+    texture: tf.Tensor,
+    foreground: tf.Tensor,
+    seed: tf.Tensor,
+    options: SynthesisOptions,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Draws an anomaly into a normal image.
+
+    Args:
+      normal, texture: I_n and I_r, (size, size, 3) uint8.
+      foreground: M_f, (size, size) bool.
+      seed: (2,) int32; equal seeds give equal anomalies.
+      options: how it is drawn.
+
+    Returns:
+      I_a, (size, size, 3) uint8, and M, (size, size) bool.
+    """
+    seed_mask, seed_opacity = tf.unstack(tf.random.split(seed, 2))
+    mask = anomaly_mask(seed_mask, foreground, options)
+    beta = tf.random.stateless_uniform([], seed_opacity, *options.opacity)
+    weight_of_normal = beta if options.opacity_of == "normal" else 1.0 - beta
+    return mix(normal, texture, mask, weight_of_normal), mask

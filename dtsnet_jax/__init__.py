@@ -1,0 +1,1 @@
+"""DTSNet in JAX: industrial anomaly detection by reverse distillation with two teachers."""

@@ -1,0 +1,145 @@
+"""Checks a configuration before anything starts, and compares it with the run it continues."""
+
+import json
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from dtsnet_jax.errors import UserError
+from dtsnet_jax.mesh import check_divisible
+from dtsnet_jax.model.backbones import get_backbone
+from dtsnet_jax.model.dtsnet import BOTTLENECKS
+
+CONFIG_FILE = "config.json"
+CHOICES = {
+    "precision": ("float32", "bfloat16"),
+    "student.bottleneck": tuple(BOTTLENECKS),
+    "synthesis.opacity_of": ("normal", "texture"),
+}
+MINIMA = {
+    "data.image_size": 32,
+    "synthesis.every": 0,
+    "train.batch_size": 1,
+    "train.epochs": 0,
+    "train.accumulate": 1,
+    "train.log_every": 1,
+    "train.checkpoint_every": 1,
+    "train.keep_checkpoints": 1,
+    "scoring.batch_size": 1,
+    "scoring.smoothing": 0.0,
+    "student.noise_scale": 0.0,
+}
+POSITIVE = ("student.temperature", "train.learning_rate", "train.reconstruction_learning_rate")
+MASK_KINDS = ("intersection", "union", "first", "second")
+# Fields that may change between two starts of the same run.
+CHANGEABLE = ("train.epochs", "train.log_every", "train.checkpoint_every", "train.keep_checkpoints",
+              "scoring.", "epochs_by_category.")  # fmt: skip
+
+
+def check_config(config: ConfigDict, *, devices: int) -> None:
+    """Refuses values that cannot work.
+
+    Args:
+      config: all fields of ``configs/default.py``.
+      devices: number of devices that share a batch.
+
+    Raises:
+      UserError: naming the field, its value and what is valid.
+    """
+    get_backbone(config.encoder.name)
+    for field, valid in CHOICES.items():
+        if get_field(config, field) not in valid:
+            raise UserError(
+                f"{field} is '{get_field(config, field)}', expected one of: {', '.join(valid)}."
+            )
+    for field, least in MINIMA.items():
+        if get_field(config, field) < least:
+            raise UserError(f"{field} is {get_field(config, field)}, expected {least} or more.")
+    for field in POSITIVE:
+        if get_field(config, field) <= 0:
+            raise UserError(f"{field} is {get_field(config, field)}, expected more than 0.")
+    check_divisible("data.image_size", config.data.image_size, 32)
+    check_divisible("train.batch_size", config.train.batch_size, devices * group_size(config))
+    check_divisible("scoring.batch_size", config.scoring.batch_size, devices)
+    _check_sequences(config)
+
+
+def _check_sequences(config: ConfigDict) -> None:
+    levels = tuple(config.scoring.levels)
+    if not levels or len(set(levels)) != len(levels) or not set(levels) <= {1, 2, 3}:
+        raise UserError(f"scoring.levels is {levels}, expected some of (1, 2, 3), each once.")
+    masks = tuple(config.synthesis.masks)
+    if not masks or not set(masks) <= set(MASK_KINDS):
+        raise UserError(
+            f"synthesis.masks is {masks}, expected some of: {', '.join(MASK_KINDS)}."
+        )
+    opacity = tuple(config.synthesis.opacity)
+    if len(opacity) != 2 or not 0 <= opacity[0] <= opacity[1] <= 1:
+        raise UserError(
+            f"synthesis.opacity is {opacity}, expected a lower and an upper bound in [0, 1]."
+        )
+    if not 0 <= config.data.held_back < 1:
+        raise UserError(f"data.held_back is {config.data.held_back}, expected 0 to below 1.")
+
+
+def group_size(config: ConfigDict) -> int:
+    """Samples of which one is synthesised; 1 where none is."""
+    return max(1, config.synthesis.every)
+
+
+def get_field(config: ConfigDict, field: str):
+    """The value of a field with dots in its name."""
+    value = config
+    for part in field.split("."):
+        value = value[part]
+    return value
+
+
+def flatten(config: ConfigDict) -> dict:
+    """All fields with dots in their names, as JSON would give them back."""
+
+    def walk(value, prefix):
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                yield from walk(inner, f"{prefix}{name}.")
+        else:
+            yield prefix[:-1], value
+
+    return dict(walk(json.loads(config.to_json()), ""))
+
+
+def store_config(config: ConfigDict, workdir: Path) -> None:
+    """Writes the configuration into a run's directory, or checks it against the one there.
+
+    Raises:
+      UserError: the directory holds a run with other settings; the message names the first.
+    """
+    path = workdir / CONFIG_FILE
+    if path.is_file():
+        wanted = flatten(config)
+        stored = flatten(load_config(workdir))
+        for field in sorted(wanted.keys() | stored.keys()):
+            if wanted.get(field) != stored.get(field) and not field.startswith(CHANGEABLE):
+                raise UserError(
+                    f"'{workdir}' holds a run with {field}={stored.get(field)!r}, but "
+                    f"{wanted.get(field)!r} was asked for; start a new run with --workdir=DIR, or "
+                    "delete the old one."
+                )
+    workdir.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(json.loads(config.to_json()), indent=2) + "\n")
+    partial.replace(path)
+
+
+def load_config(workdir: Path) -> ConfigDict:
+    """Reads the configuration of an earlier run.
+
+    Raises:
+      UserError: the directory holds no run.
+    """
+    path = workdir / CONFIG_FILE
+    if not path.is_file():
+        raise UserError(
+            f"'{workdir}' holds no run ('{CONFIG_FILE}' is missing); give the --workdir of a run."
+        )
+    return ConfigDict(json.loads(path.read_text()))

@@ -1,0 +1,50 @@
+"""Devices in a row: every batch is split over them, every weight lies on all of them."""
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from dtsnet_jax.errors import UserError
+
+
+def data_mesh() -> Mesh:
+    """A mesh of all devices with the single axis 'data'."""
+    return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+
+
+def replicate(tree, mesh: Mesh):
+    """Puts a copy of every array on every device of the mesh."""
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def split_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """Splits every array of a batch along its first axis over the devices of the mesh.
+
+    Args:
+      batch: this process's share of the arrays, each (n, ...).
+    """
+    sharding = NamedSharding(mesh, PartitionSpec("data"))
+    return {
+        name: jax.make_array_from_process_local_data(sharding, array)
+        for name, array in batch.items()
+    }
+
+
+def check_divisible(field: str, size: int, parts: int) -> None:
+    """Refuses a batch that the devices cannot share evenly.
+
+    Args:
+      field: the configuration field to name.
+      size: its value.
+      parts: the number that has to divide it.
+
+    Raises:
+      UserError: ``parts`` does not divide ``size``; the message has the nearest numbers that do.
+    """
+    if size % parts:
+        below, above = size // parts * parts, -(-size // parts) * parts
+        valid = f"{below} or {above}" if below else f"{above}"
+        raise UserError(
+            f"{field} is {size}, which {parts} does not divide (devices times samples a group); "
+            f"set it to {valid}."
+        )

@@ -1,0 +1,62 @@
+"""What a run tells while it works: a live line, one JSON line a record, TensorBoard events."""
+
+import json
+from pathlib import Path
+
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class Progress:
+    """The live line with step, loss, images/s and time left, and the files beside it."""
+
+    def __init__(self, directory: Path, *, first_step: int, last_step: int, batch_size: int):
+        """Opens the files; records of a continued run beyond its checkpoint are dropped.
+
+        Args:
+          directory: where 'metrics.jsonl' and the TensorBoard events go.
+          first_step, last_step: the steps of this session.
+          batch_size: images a step.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        self._path = directory / METRICS_FILE
+        _keep_records_until(self._path, first_step)
+        self._file = self._path.open("a")
+        self._events = SummaryWriter(str(directory), purge_step=first_step + 1)
+        self._bar = tqdm(
+            total=last_step * batch_size,
+            initial=first_step * batch_size,
+            desc=directory.name,
+            unit="image",
+            unit_scale=True,
+            dynamic_ncols=True,
+        )
+        self._batch_size, self._last_step = batch_size, last_step
+
+    def advance(self, step: int) -> None:
+        """Moves the bar to ``step``."""
+        self._bar.update(step * self._batch_size - self._bar.n)
+
+    def record(self, step: int, **values: float) -> None:
+        """Writes values of a step to the files and onto the live line."""
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._events.add_scalar(name, value, step)
+        shown = " ".join(f"{name} {value:.4f}" for name, value in values.items())
+        self._bar.set_postfix_str(f"step {step}/{self._last_step} {shown}", refresh=False)
+
+    def close(self) -> None:
+        """Writes out everything and ends the line."""
+        self._bar.close()
+        self._file.close()
+        self._events.close()
+
+
+def _keep_records_until(path: Path, step: int) -> None:
+    if path.is_file():
+        lines = path.read_text().splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        path.write_text("".join(kept))

@@ -1,0 +1,94 @@
+"""Pictures of what was found: the image, its ground truth, and the heat over it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageOps
+
+CAPTION_HEIGHT = 16  # pixels
+
+
+class TestSample(Protocol):
+    """What a picture needs to know of a test image."""
+
+    path: Path
+    defect: str
+
+
+def heat_range(maps: np.ndarray) -> tuple[float, float]:
+    """The one scale of all pictures of a run: from the median to the 99.9th percentile of scores.
+
+    Scaling each picture by itself would make every good part look defective somewhere.
+
+    Args:
+      maps: (n, h, w) score maps.
+
+    Returns:
+      The scores shown as coldest and hottest.
+    """
+    low, high = np.percentile(maps, (50.0, 99.9))
+    return float(low), float(max(high, low + 1e-12))
+
+
+def overlay(image: np.ndarray, score_map: np.ndarray, scale: tuple[float, float]) -> Image.Image:
+    """Lays a heat map over an image: cold leaves the image as it is, hot covers it.
+
+    Args:
+      image: (h, w, 3) uint8.
+      score_map: (h, w) float.
+      scale: the scores of the coldest and the hottest colour.
+    """
+    heat = np.clip((score_map - scale[0]) / (scale[1] - scale[0]), 0.0, 1.0)
+    gray = Image.fromarray((255 * heat).astype(np.uint8))
+    colour = ImageOps.colorize(gray, black="navy", mid="red", white="yellow")
+    opacity = Image.fromarray((180 * np.sqrt(heat)).astype(np.uint8))
+    return Image.composite(colour, Image.fromarray(image), opacity)
+
+
+def write_heatmaps(
+    directory: Path,
+    samples: Sequence[TestSample],
+    images: np.ndarray,
+    maps: np.ndarray,
+    masks: np.ndarray | None,
+) -> None:
+    """Writes one PNG a test image, its score and rank in the caption.
+
+    The files are named DEFECT_STEM.png, with a number where two images share both.
+
+    Args:
+      directory: made where it does not exist.
+      samples: the test images.
+      images: (n, h, w, 3) uint8.
+      maps: (n, h, w) score maps.
+      masks: (n, h, w) bool, or None without ground truth.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    scale = heat_range(maps)
+    scores = maps.max(axis=(1, 2))
+    ranks = np.argsort(np.argsort(-scores)) + 1
+    taken: set[str] = set()
+    for index, sample in enumerate(samples):
+        panels = [Image.fromarray(images[index])]
+        if masks is not None:
+            panels.append(Image.fromarray(masks[index].astype(np.uint8) * 255).convert("RGB"))
+        panels.append(overlay(images[index], maps[index], scale))
+        caption = f"score {scores[index]:.3f}  rank {ranks[index]}/{len(samples)}  {sample.defect}"
+        name = f"{sample.defect}_{sample.path.stem}".replace("/", "_")
+        if name in taken:
+            name = f"{name}_{index}"
+        taken.add(name)
+        _side_by_side(panels, caption).save(directory / f"{name}.png")
+
+
+def _side_by_side(panels: Sequence[Image.Image], caption: str) -> Image.Image:
+    height = panels[0].height
+    sheet = Image.new("RGB", (sum(p.width for p in panels), height + CAPTION_HEIGHT))
+    left = 0
+    for panel in panels:
+        sheet.paste(panel, (left, 0))
+        left += panel.width
+    ImageDraw.Draw(sheet).text((4, height + 2), caption, fill="white")
+    return sheet

@@ -1,0 +1,90 @@
+"""From features to score maps and image scores (paper, Eqs. 9–10)."""
+
+from collections.abc import Sequence
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from scipy import ndimage
+
+from dtsnet_jax.model.encoder import Features
+from dtsnet_jax.objective import cosine_similarity
+
+
+def level_map(
+    teacher: Float[Array, "b h w c"], reconstructed: Float[Array, "b h w c"]
+) -> Float[Array, "b h w"]:
+    """Eq. 9: M = 1 − cos(f_T, f_R) along channels, in [0, 2]."""
+    return 1.0 - cosine_similarity(teacher, reconstructed)
+
+
+@cache
+def interpolation_matrix(size_in: int, size_out: int) -> np.ndarray:
+    """Corner-aligned linear interpolation of ``size_in`` values to ``size_out``, as a matrix.
+
+    Returns:
+      float64 of shape (size_out, size_in), rows summing to 1.
+    """
+    if size_in == 1:
+        return np.ones((size_out, 1))
+    positions = np.linspace(0.0, size_in - 1.0, size_out)
+    return np.maximum(0.0, 1.0 - np.abs(positions[:, None] - np.arange(size_in)[None, :]))
+
+
+@cache
+def smoothing_matrix(size: int, sigma: float) -> np.ndarray:
+    """SciPy's ``gaussian_filter1d`` (reflecting borders, cut at 4 σ) as a matrix.
+
+    Args:
+      size: number of pixels.
+      sigma: standard deviation in pixels; 0 does nothing.
+
+    Returns:
+      float64 of shape (size, size), rows summing to 1.
+    """
+    identity = np.eye(size)
+    return ndimage.gaussian_filter1d(identity, sigma, axis=0) if sigma > 0 else identity
+
+
+def score_map(
+    teacher: Features,
+    reconstructed: Features,
+    *,
+    image_size: int,
+    smoothing: float,
+    levels: Sequence[int] = (1, 2, 3),
+    level_scales: Float[Array, "3"] | Sequence[float] = (1.0, 1.0, 1.0),
+) -> Float[Array, "b s s"]:
+    """Eq. 10: S = Σ_k upsample(M^k) over the chosen levels, then a Gaussian as the released code has.
+
+    Upsampling and smoothing are both linear and separable, so each level takes one product with a
+    matrix on either side.
+
+    Args:
+      teacher: f_T of the image.
+      reconstructed: f_R of the image.
+      image_size: height and width of S in pixels.
+      smoothing: σ of the Gaussian in pixels of S; 0 turns it off.
+      levels: which of 1, 2, 3 are added.
+      level_scales: each level's map is divided by its number first; ones as in the paper.
+
+    Returns:
+      Score maps in float32 or wider; larger is more anomalous.
+    """
+    total = 0.0
+    for level in levels:
+        part = level_map(teacher[level - 1], reconstructed[level - 1]) / level_scales[level - 1]
+        smooth = smoothing_matrix(image_size, smoothing)
+        rows = jnp.asarray(smooth @ interpolation_matrix(part.shape[1], image_size), part.dtype)
+        columns = jnp.asarray(smooth @ interpolation_matrix(part.shape[2], image_size), part.dtype)
+        total += jnp.einsum(
+            "yh,bhw,xw->byx", rows, part, columns, precision=jax.lax.Precision.HIGHEST
+        )
+    return total
+
+
+def image_score(maps: Float[Array, "b h w"]) -> Float[Array, "b"]:
+    """The score of an image: the maximum of its map."""
+    return maps.max(axis=(1, 2))

@@ -1,0 +1,164 @@
+"""The training job: for every category a student, then its evaluation."""
+
+import math
+import time
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+from data.catalog import Catalog
+from data.images import decode_images
+from data.pipeline import TrainingImages, training_batches
+from data.readers import read_catalogs
+from data.synthesis import SynthesisOptions
+from data.textures import load_textures
+from dtsnet_jax.checkpoints import Checkpoints
+from dtsnet_jax.config import store_config
+from dtsnet_jax.errors import UserError
+from dtsnet_jax.evaluate import evaluate_category, finish
+from dtsnet_jax.mesh import split_batch
+from dtsnet_jax.progress import Progress
+from dtsnet_jax.run import Run, build_run, checkpoint_directory
+from dtsnet_jax.step import TrainState
+
+
+def train(config: ConfigDict, workdir: Path) -> dict:
+    """Trains and evaluates every chosen category, continuing where an earlier start stopped.
+
+    Args:
+      config: all fields of ``configs/default.py``, checked.
+      workdir: the run's directory.
+
+    Returns:
+      The results, as written to 'results.json'.
+
+    Raises:
+      UserError, DataError: something in the configuration or the files cannot be used.
+    """
+    catalogs = read_catalogs(
+        config.data.name,
+        config.data.root,
+        config.data.category,
+        held_back=config.data.held_back,
+    )
+    epochs = [epochs_of(config, catalog.category) for catalog in catalogs]
+    textures = None
+    if config.synthesis.every:
+        textures = load_textures(
+            config.data.textures, config.data.image_size, gray=config.synthesis.gray_textures
+        )
+    run = build_run(config)
+    store_config(config, workdir)
+    results = {}
+    for catalog, count in zip(catalogs, epochs, strict=True):
+        print(catalog.describe())
+        state = train_category(config, run, catalog, textures, workdir, epochs=count)
+        results[catalog.category] = evaluate_category(config, run, state, catalog, workdir)
+    return finish(config, results, workdir)
+
+
+def epochs_of(config: ConfigDict, category: str) -> int:
+    """The epochs of a category: ``train.epochs``, or where that is 0 the data set's list.
+
+    Raises:
+      UserError: neither has a number.
+    """
+    epochs = config.train.epochs or config.epochs_by_category.get(category, 0)
+    if not epochs:
+        raise UserError(
+            f"train.epochs is 0 and epochs_by_category has no entry for '{category}'; set "
+            "--config.train.epochs=N."
+        )
+    return epochs
+
+
+def train_category(
+    config: ConfigDict,
+    run: Run,
+    catalog: Catalog,
+    textures,
+    workdir: Path,
+    *,
+    epochs: int,
+) -> TrainState:
+    """Trains one student, or loads it where it has been trained already.
+
+    Args:
+      config: the configuration.
+      run: network and steps.
+      catalog: the category's images.
+      textures: (t, size, size, 3) uint8, or None.
+      workdir: the run's directory.
+      epochs: passes over the training images.
+
+    Returns:
+      The state after the last step.
+    """
+    batch_size = config.train.batch_size
+    last_step = math.ceil(epochs * len(catalog.train) / batch_size)
+    checkpoints = Checkpoints(
+        checkpoint_directory(workdir, catalog.category), keep=config.train.keep_checkpoints
+    )
+    try:
+        state = checkpoints.restore(run.initial_state())
+        first_step = int(state.step) if state is not None else 0
+        if state is None:
+            state = run.initial_state()
+        if first_step >= last_step:
+            print(f"{catalog.category}: trained already, {first_step} steps")
+            return state
+        normal = decode_images(
+            [sample.path for sample in catalog.train], config.data.image_size, what="training images"
+        )
+        batches = training_batches(
+            TrainingImages(normal, None, textures),
+            batch_size=batch_size,
+            synthesize_every=config.synthesis.every,
+            options=SynthesisOptions(
+                masks=tuple(config.synthesis.masks),
+                opacity=tuple(config.synthesis.opacity),
+                opacity_of=config.synthesis.opacity_of,
+            ),
+            seed=config.seed,
+            first_step=first_step,
+            last_step=last_step,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        progress = Progress(
+            workdir / catalog.category,
+            first_step=first_step,
+            last_step=last_step,
+            batch_size=batch_size,
+        )
+        try:
+            state = _loop(config, run, state, batches, checkpoints, progress, last_step)
+        finally:
+            progress.close()
+        checkpoints.save(state)
+        return state
+    finally:
+        checkpoints.close()
+
+
+def _loop(config, run, state, batches, checkpoints, progress, last_step) -> TrainState:
+    """Steps through the batches; losses are fetched ``log_every`` steps late, never waited for."""
+    step, pending = int(state.step), []
+    started, first_step = time.monotonic(), step
+    for batch in batches:
+        batch.pop("mask", None)
+        state, loss = run.train_step(state, run.teacher, split_batch(batch, run.mesh))
+        step += 1
+        pending.append((step, loss))
+        if step % config.train.log_every == 0 or step == last_step:
+            for past, value in pending:
+                if past % config.train.log_every == 0 or past == last_step:
+                    speed = (step - first_step) * config.train.batch_size
+                    speed /= time.monotonic() - started
+                    progress.record(past, loss=float(value), images_per_second=round(speed, 1))
+            pending.clear()
+            progress.advance(step)
+        if step % config.train.checkpoint_every == 0:
+            checkpoints.save(state)
+    return state

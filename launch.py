@@ -1,0 +1,73 @@
+"""Starts a job: ``python launch.py --config configs/demo.py [--config.FIELD=VALUE …]``."""
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration, FILE.py or FILE.py:NAME.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; runs/NAME if not given.")
+_JOB = flags.DEFINE_enum(
+    "job", "train", ["train", "evaluate"], "train (and evaluate), or evaluate a trained run."
+)
+
+
+def run_job() -> None:
+    """Reads configuration and job from the flags and starts the job."""
+    import jax
+
+    from dtsnet_jax import config as configuration
+    from dtsnet_jax.errors import UserError
+
+    if _CONFIG.value is None and (_WORKDIR.value is None or _JOB.value == "train"):
+        raise UserError("--config is missing; try --config configs/demo.py, or see README.md.")
+    if _CONFIG.value is None:
+        config = configuration.load_config(Path(_WORKDIR.value))
+    else:
+        config = _CONFIG.value
+    workdir = Path(_WORKDIR.value or Path("runs") / config.name)
+    configuration.check_config(config, devices=jax.device_count())
+    if _JOB.value == "train":
+        from dtsnet_jax.train import train
+
+        train(config, workdir)
+    else:
+        from dtsnet_jax.evaluate import evaluate
+
+        evaluate(config, workdir)
+
+
+def main(_: list[str]) -> None:
+    """Runs the job; a user's mistake ends with one sentence and exit code 2."""
+    from data.errors import DataError
+    from dtsnet_jax.errors import UserError
+
+    logging.set_verbosity(logging.WARNING)
+    try:
+        run_job()
+    except (UserError, DataError) as error:
+        sys.exit(_fail(str(error)))
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command continues from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+
+
+def _fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+def parse_flags(arguments: list[str]) -> list[str]:
+    """Parses the command line; a misspelt field or flag is refused with the nearest valid name."""
+    try:
+        return flags.FLAGS(arguments)
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        sys.exit(_fail(" ".join(str(error).strip("'\"").split())))
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse_flags)
