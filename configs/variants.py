@@ -1,8 +1,8 @@
 """Named settings that go with any data set: ``--config configs/mvtec.py:NAME``.
 
-    paper     the paper as written (default)
-    official  the authors' released code
-    rd        plain reverse distillation: no synthesis, no feature fusion, no APR
+paper     the paper as written (default)
+official  the authors' released code
+rd        plain reverse distillation: no synthesis, no feature fusion, no APR
 """
 
 import difflib

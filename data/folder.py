@@ -1,9 +1,9 @@
 """Any user's own images: ``normal/`` and, optionally, ``defective/`` and ``masks/``.
 
-    ROOT/normal/*.png            good parts
-    ROOT/defective/*.png         bad parts; subfolders, if any, name the kinds of defect
-    ROOT/masks/*.png             where the defects are: same path as the image, any image suffix,
-                                 with or without '_mask' before it
+ROOT/normal/*.png            good parts
+ROOT/defective/*.png         bad parts; subfolders, if any, name the kinds of defect
+ROOT/masks/*.png             where the defects are: same path as the image, any image suffix,
+                             with or without '_mask' before it
 """
 
 from pathlib import Path

@@ -77,9 +77,7 @@ def training_batches(
         if synthesize_every:
             sample_seed = tf.stack([tf.constant(seed, tf.int64), positions[-1]])
             seed_texture, seed_anomaly = tf.unstack(tf.random.split(sample_seed, 2))
-            texture = tf.random.stateless_uniform(
-                [], seed_texture, 0, textures.shape[0], tf.int32
-            )
+            texture = tf.random.stateless_uniform([], seed_texture, 0, textures.shape[0], tf.int32)
             batch["synthetic"], batch["mask"] = synthesize(
                 batch["normal"][-1],
                 textures[texture],

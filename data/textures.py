@@ -44,7 +44,9 @@ def find_textures(source: str) -> list[Path]:
         )
     files, _ = list_images(Path(source).expanduser())
     if not files:
-        raise DataError(f"data.textures is '{source}', where no image lies; name another directory.")
+        raise DataError(
+            f"data.textures is '{source}', where no image lies; name another directory."
+        )
     return files
 
 

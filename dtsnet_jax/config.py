@@ -70,9 +70,7 @@ def _check_sequences(config: ConfigDict) -> None:
         raise UserError(f"scoring.levels is {levels}, expected some of (1, 2, 3), each once.")
     masks = tuple(config.synthesis.masks)
     if not masks or not set(masks) <= set(MASK_KINDS):
-        raise UserError(
-            f"synthesis.masks is {masks}, expected some of: {', '.join(MASK_KINDS)}."
-        )
+        raise UserError(f"synthesis.masks is {masks}, expected some of: {', '.join(MASK_KINDS)}.")
     opacity = tuple(config.synthesis.opacity)
     if len(opacity) != 2 or not 0 <= opacity[0] <= opacity[1] <= 1:
         raise UserError(

@@ -60,7 +60,9 @@ def evaluate(config: ConfigDict, workdir: Path) -> dict:
         state = checkpoints.restore(run.initial_state())
         checkpoints.close()
         if state is None:
-            raise UserError(f"'{workdir / catalog.category}' holds no complete checkpoint; train it.")
+            raise UserError(
+                f"'{workdir / catalog.category}' holds no complete checkpoint; train it."
+            )
         results[catalog.category] = evaluate_category(config, run, state, catalog, workdir)
     return finish(config, results, workdir)
 

@@ -10,9 +10,7 @@ from dtsnet_jax.model.layers import at_least_float32
 _SMALLEST_SQUARED_NORM = 1e-24
 
 
-def cosine_similarity(
-    a: Float[Array, "... n"], b: Float[Array, "... n"]
-) -> Float[Array, "..."]:
+def cosine_similarity(a: Float[Array, "... n"], b: Float[Array, "... n"]) -> Float[Array, "..."]:
     """Cosine of the angle between vectors along the last axis; 0 where either one is zero.
 
     Computed in float32 or wider; its gradient is finite everywhere, zero vectors included.

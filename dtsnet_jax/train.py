@@ -109,7 +109,9 @@ def train_category(
             print(f"{catalog.category}: trained already, {first_step} steps")
             return state
         normal = decode_images(
-            [sample.path for sample in catalog.train], config.data.image_size, what="training images"
+            [sample.path for sample in catalog.train],
+            config.data.image_size,
+            what="training images",
         )
         batches = training_batches(
             TrainingImages(normal, None, textures),

@@ -11,9 +11,7 @@ from dtsnet_jax.model.encoder import Features
 from dtsnet_jax.model.layers import at_least_float32, torch_uniform
 
 
-def attention_map(
-    features: Float[Array, "b h w c"], temperature: float
-) -> Float[Array, "b h w 1"]:
+def attention_map(features: Float[Array, "b h w c"], temperature: float) -> Float[Array, "b h w 1"]:
     """Where the teacher looks: G = mean over channels of |f| (Eq. 3), A = H·W·softmax(G/τ) (Eq. 4).
 
     Args:

@@ -100,9 +100,7 @@ class EfficientNetLite0Encoder(nnx.Module):
 
     def __call__(
         self, images: Float[Array, "b h w 3"]
-    ) -> tuple[
-        Float[Array, "b h1 w1 24"], Float[Array, "b h2 w2 40"], Float[Array, "b h3 w3 112"]
-    ]:
+    ) -> tuple[Float[Array, "b h1 w1 24"], Float[Array, "b h2 w2 40"], Float[Array, "b h3 w3 112"]]:
         """Returns the features at strides 4, 8 and 16 of normalised images."""
         x = jax.nn.relu6(self._bn0(self._conv_stem(images)))
         outputs = []

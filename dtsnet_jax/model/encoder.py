@@ -11,9 +11,7 @@ from dtsnet_jax.model.efficientnet_lite import EfficientNetLite0Encoder
 from dtsnet_jax.model.layers import batch_norm, convolution
 from dtsnet_jax.model.residual import Stage
 
-Features = tuple[
-    Float[Array, "b h1 w1 c1"], Float[Array, "b h2 w2 c2"], Float[Array, "b h3 w3 c3"]
-]
+Features = tuple[Float[Array, "b h1 w1 c1"], Float[Array, "b h2 w2 c2"], Float[Array, "b h3 w3 c3"]]
 
 
 class ResNetEncoder(nnx.Module):
@@ -74,7 +72,9 @@ def build_encoder(name: str, *, dtype: Dtype | None = None, rngs: nnx.Rngs) -> E
     return nnx.view(encoder, use_running_average=True)
 
 
-def normalize_images(images: UInt8[Array, "b h w 3"], backbone: Backbone) -> Float[Array, "b h w 3"]:
+def normalize_images(
+    images: UInt8[Array, "b h w 3"], backbone: Backbone
+) -> Float[Array, "b h w 3"]:
     """Scales RGB bytes to [0, 1] and to the mean and spread that the backbone was trained with."""
     scaled = images.astype(jnp.float32) / 255.0
     return (scaled - jnp.array(backbone.mean)) / jnp.array(backbone.std)

@@ -29,12 +29,16 @@ def results_table(report: dict) -> str:
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
     lines.append(f"in percent; protocol {report['protocol']}")
-    without = [c for c, result in categories.items() if result["test_images"] and not result["masks"]]
+    without = [
+        c for c, result in categories.items() if result["test_images"] and not result["masks"]
+    ]
     if without:
         lines.append(f"no masks, whole images are measured only: {', '.join(without)}")
     untested = [c for c, result in categories.items() if not result["metrics"]]
     if untested:
-        lines.append(f"no good or no defective test images, nothing measured: {', '.join(untested)}")
+        lines.append(
+            f"no good or no defective test images, nothing measured: {', '.join(untested)}"
+        )
     return "\n".join(lines)
 
 

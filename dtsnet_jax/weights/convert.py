@@ -74,7 +74,7 @@ def load_state_dict(
 
 
 def torch_name(path: tuple[str | int, ...]) -> str:
-    """PyTorch's name of a parameter: ('layer1', 'blocks', 0, 'conv1', 'kernel') → layer1.0.conv1…
+    """Returns PyTorch's name of a parameter.
 
     >>> torch_name(("layer2", "blocks", 0, "downsample", "bn", "scale"))
     'layer2.0.downsample.1.weight'

@@ -1,7 +1,7 @@
 """Reads state dicts of PyTorch and safetensors files into NumPy, without PyTorch.
 
-A ``.pth`` file is a pickle. It is read by an unpickler that knows seven names, all of them stand-ins
-defined here; any other name is refused before anything of the file has run.
+A ``.pth`` file is a pickle. It is read by an unpickler that knows the names of
+tensors and storages, all stand-ins defined here; any other name is refused before anything of the file has run.
 """
 
 import collections
@@ -106,9 +106,10 @@ class _Unpickler(pickle.Unpickler):
         if module == "torch" and name in _STORAGE_DTYPES:
             return _StorageType(_STORAGE_DTYPES[name])
         if module == "torch._utils" and name in ("_rebuild_tensor_v2", "_rebuild_parameter"):
-            return {"_rebuild_tensor_v2": _rebuild_tensor, "_rebuild_parameter": _rebuild_parameter}[
-                name
-            ]
+            return {
+                "_rebuild_tensor_v2": _rebuild_tensor,
+                "_rebuild_parameter": _rebuild_parameter,
+            }[name]
         raise pickle.UnpicklingError(f"its pickle asks for '{module}.{name}', which is not allowed")
 
     def persistent_load(self, persistent_id):
@@ -163,9 +164,9 @@ def _read_zip_layout(path: Path):
         if len(pickles) != 1:
             raise ValueError("the archive has no data.pkl")
         root = pickles[0].removesuffix("data.pkl")
-        if f"{root}byteorder" in archive.namelist():
-            if archive.read(f"{root}byteorder") != b"little":
-                raise ValueError("its bytes are in big-endian order")
+        order = f"{root}byteorder"
+        if order in archive.namelist() and archive.read(order) != b"little":
+            raise ValueError("its bytes are in big-endian order")
         storages: dict[str, np.ndarray] = {}
 
         def load_storage(key: str, dtype: np.dtype, size: int) -> np.ndarray:

@@ -99,8 +99,8 @@ def download(address: str, path: Path) -> None:
         partial.replace(path)
     except (urllib.error.URLError, OSError) as error:
         raise UserError(
-            f"the weights '{path.name}' are not on this machine and could not be fetched ({error}); "
-            f"download {address} elsewhere and put it at '{path}', or name your copy with "
+            f"the weights '{path.name}' are not on this machine and could not be fetched "
+            f"({error}); download {address} elsewhere and put it at '{path}', or name your copy with "
             "--config.encoder.weights=PATH."
         ) from error
     finally:
