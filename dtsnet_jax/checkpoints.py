@@ -40,7 +40,7 @@ class Checkpoints:
             self._checkpointer.save_async(step, state)
 
     def restore(self, like: TrainState) -> TrainState | None:
-        """Loads the newest checkpoint into the shapes and shardings of ``like``; None without any."""
+        """Loads the newest checkpoint, shaped and placed as ``like`` is; None without any."""
         if self.latest_step() is None:
             return None
         abstract = jax.tree.map(

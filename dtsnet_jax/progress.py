@@ -1,6 +1,7 @@
 """What a run tells while it works: a live line, one JSON line a record, TensorBoard events."""
 
 import json
+import time
 from pathlib import Path
 
 from tensorboardX import SummaryWriter
@@ -34,19 +35,20 @@ class Progress:
             dynamic_ncols=True,
         )
         self._batch_size, self._last_step = batch_size, last_step
+        self._last_record, self._last_time = first_step, time.monotonic()
 
-    def advance(self, step: int) -> None:
-        """Moves the bar to ``step``."""
-        self._bar.update(step * self._batch_size - self._bar.n)
-
-    def record(self, step: int, **values: float) -> None:
-        """Writes values of a step to the files and onto the live line."""
+    def record(self, step: int, *, loss: float) -> None:
+        """Moves the live line to a finished step and writes its values to the files."""
+        now = time.monotonic()
+        speed = (step - self._last_record) * self._batch_size / (now - self._last_time)
+        self._last_record, self._last_time = step, now
+        values = {"loss": loss, "images_per_second": speed}
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
         for name, value in values.items():
             self._events.add_scalar(name, value, step)
-        shown = " ".join(f"{name} {value:.4f}" for name, value in values.items())
-        self._bar.set_postfix_str(f"step {step}/{self._last_step} {shown}", refresh=False)
+        self._bar.set_postfix_str(f"step {step}/{self._last_step} loss {loss:.4f}", refresh=False)
+        self._bar.update(step * self._batch_size - self._bar.n)
 
     def close(self) -> None:
         """Writes out everything and ends the line."""

@@ -57,7 +57,7 @@ def score_map(
     levels: Sequence[int] = (1, 2, 3),
     level_scales: Float[Array, "3"] | Sequence[float] = (1.0, 1.0, 1.0),
 ) -> Float[Array, "b s s"]:
-    """Eq. 10: S = Σ_k upsample(M^k) over the chosen levels, then a Gaussian as the released code has.
+    """Eq. 10: S = Σ_k upsample(M^k) over the chosen levels, then a Gaussian (released code).
 
     Upsampling and smoothing are both linear and separable, so each level takes one product with a
     matrix on either side.

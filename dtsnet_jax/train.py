@@ -1,7 +1,6 @@
 """The training job: for every category a student, then its evaluation."""
 
 import math
-import time
 from pathlib import Path
 
 import jax
@@ -145,22 +144,19 @@ def train_category(
 
 
 def _loop(config, run, state, batches, checkpoints, progress, last_step) -> TrainState:
-    """Steps through the batches; losses are fetched ``log_every`` steps late, never waited for."""
-    step, pending = int(state.step), []
-    started, first_step = time.monotonic(), step
+    """Steps through the batches; a loss is fetched when the next one is due, never waited for."""
+    step = int(state.step)
+    due = None  # the step and loss to be recorded next
     for batch in batches:
         batch.pop("mask", None)
         state, loss = run.train_step(state, run.teacher, split_batch(batch, run.mesh))
         step += 1
-        pending.append((step, loss))
         if step % config.train.log_every == 0 or step == last_step:
-            for past, value in pending:
-                if past % config.train.log_every == 0 or past == last_step:
-                    speed = (step - first_step) * config.train.batch_size
-                    speed /= time.monotonic() - started
-                    progress.record(past, loss=float(value), images_per_second=round(speed, 1))
-            pending.clear()
-            progress.advance(step)
+            if due is not None:
+                progress.record(due[0], loss=float(due[1]))
+            due = (step, loss)
         if step % config.train.checkpoint_every == 0:
             checkpoints.save(state)
+    if due is not None:
+        progress.record(due[0], loss=float(due[1]))
     return state

@@ -1,4 +1,4 @@
-"""The tree of BTAD: {01,02,03}/{train/ok,test/ok,test/ko,ground_truth/ko}; mask stem = image stem."""
+"""The tree of BTAD: {01,02,03}/{train/ok,test/ok,test/ko,ground_truth/ko}."""
 
 from pathlib import Path
 

@@ -43,8 +43,8 @@ def _read_split(root: Path, category: str) -> dict[str, list[Sample]]:
     table = root / SPLIT_FILE
     if not table.is_file():
         raise DataError(
-            f"'{table}' does not exist, and '{root / category}' has no folder 'train'; data.root is "
-            "the directory of the extracted archive."
+            f"'{table}' does not exist, and '{root / category}' has no folder 'train'; data.root "
+            "is the directory of the extracted archive."
         )
     samples: dict[str, list[Sample]] = {"train": [], "test": []}
     with table.open(newline="") as file:

@@ -76,5 +76,5 @@ def normalize_images(
     images: UInt8[Array, "b h w 3"], backbone: Backbone
 ) -> Float[Array, "b h w 3"]:
     """Scales RGB bytes to [0, 1] and to the mean and spread that the backbone was trained with."""
-    scaled = images.astype(jnp.float32) / 255.0
+    scaled = images.astype(float) / 255.0  # float32 unless JAX is told to use float64
     return (scaled - jnp.array(backbone.mean)) / jnp.array(backbone.std)

@@ -1,7 +1,7 @@
 """Reads state dicts of PyTorch and safetensors files into NumPy, without PyTorch.
 
-A ``.pth`` file is a pickle. It is read by an unpickler that knows the names of
-tensors and storages, all stand-ins defined here; any other name is refused before anything of the file has run.
+A ``.pth`` file is a pickle. It is read by an unpickler that knows the names of tensors and
+storages, all stand-ins defined here; any other name is refused before anything of the file has run.
 """
 
 import collections

@@ -100,8 +100,8 @@ def download(address: str, path: Path) -> None:
     except (urllib.error.URLError, OSError) as error:
         raise UserError(
             f"the weights '{path.name}' are not on this machine and could not be fetched "
-            f"({error}); download {address} elsewhere and put it at '{path}', or name your copy with "
-            "--config.encoder.weights=PATH."
+            f"({error}); download {address} elsewhere and put it at '{path}', or name your copy "
+            "with --config.encoder.weights=PATH."
         ) from error
     finally:
         if partial is not None:

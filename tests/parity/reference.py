@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from flax import nnx
-from torch.nn import functional as F
+from torch.nn import functional
 
 from dtsnet_jax.model.backbones import BACKBONES
 from dtsnet_jax.model.layers import TransposedConvolution
@@ -83,7 +83,7 @@ class ConvBlock(torch.nn.Module):
         self.bn = torch.nn.BatchNorm2d(channels_out)
 
     def forward(self, x):
-        return F.relu(self.bn(self.conv(x)))
+        return functional.relu(self.bn(self.conv(x)))
 
 
 class CoordinateAttention(torch.nn.Module):
@@ -97,9 +97,9 @@ class CoordinateAttention(torch.nn.Module):
 
     def forward(self, x):
         height, width = x.shape[2:]
-        pooled_h = F.adaptive_avg_pool2d(x, (height, 1))
-        pooled_w = F.adaptive_avg_pool2d(x, (1, width)).permute(0, 1, 3, 2)
-        y = F.hardswish(self.bn1(self.conv1(torch.cat([pooled_h, pooled_w], dim=2))))
+        pooled_h = functional.adaptive_avg_pool2d(x, (height, 1))
+        pooled_w = functional.adaptive_avg_pool2d(x, (1, width)).permute(0, 1, 3, 2)
+        y = functional.hardswish(self.bn1(self.conv1(torch.cat([pooled_h, pooled_w], dim=2))))
         y_h, y_w = torch.split(y, [height, width], dim=2)
         gate_w = self.conv_w(y_w.permute(0, 1, 3, 2)).sigmoid()
         return x * gate_w * self.conv_h(y_h).sigmoid()
@@ -160,7 +160,7 @@ class Reconstruction(torch.nn.Module):
 
     def forward(self, features):
         return [
-            level.conv2(F.relu(level.conv1(f)))
+            level.conv2(functional.relu(level.conv1(f)))
             for level, f in zip(self.levels, features, strict=True)
         ]
 
@@ -178,7 +178,7 @@ class Student(torch.nn.Module):
 
 def distillation_loss(teacher, student):
     return sum(
-        (1 - F.cosine_similarity(a.flatten(1), b.flatten(1))).mean()
+        (1 - functional.cosine_similarity(a.flatten(1), b.flatten(1))).mean()
         for a, b in zip(teacher, student, strict=True)
     )
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
-from torch.nn import functional as F
+from torch.nn import functional
 
 from dtsnet_jax.model.apr import attention_map, channel_deviation, perturb
 from dtsnet_jax.scoring import image_score, score_map
@@ -26,8 +26,10 @@ def torch_score_map(teacher, student, levels):
     total = 0
     for level in levels:
         a, b = nchw(teacher[level - 1]), nchw(student[level - 1])
-        m = 1 - F.cosine_similarity(a, b)
-        total += F.interpolate(m[:, None], size=SIZE, mode="bilinear", align_corners=True)[:, 0]
+        m = 1 - functional.cosine_similarity(a, b)
+        total += functional.interpolate(m[:, None], size=SIZE, mode="bilinear", align_corners=True)[
+            :, 0
+        ]
     return total.numpy()
 
 

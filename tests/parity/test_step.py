@@ -106,7 +106,7 @@ def torch_step(teacher, student, normal, synthetic):
     def features(images):
         mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (MEAN, STD))
         with torch.no_grad():
-            scaled = (reference.nchw(images).float() / 255).double()
+            scaled = reference.nchw(images).double() / 255
             return reference.resnet_features(teacher, (scaled - mean) / std)
 
     anomalous = normal.copy()

@@ -1,0 +1,39 @@
+"""What several tests need: small photographs, small runs."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # behaviour is tested on the CPU
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def photograph(seed: int, size: tuple[int, int] = (40, 48)) -> Image.Image:
+    """A smooth random picture of (height, width)."""
+    small = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), np.uint8)
+    return Image.fromarray(small).resize(size[::-1], Image.Resampling.BICUBIC)
+
+
+def save(image: Image.Image, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+    return path
+
+
+@pytest.fixture
+def own_images(tmp_path) -> Path:
+    """A user's directory: ten normal images, three defective ones with masks."""
+    root = tmp_path / "parts"
+    for index in range(10):
+        save(photograph(index), root / "normal" / f"{index:03}.png")
+    for index in range(3):
+        path = root / "defective" / "scratch" / f"{index:03}.png"
+        save(photograph(100 + index), path)
+        mask = np.zeros((40, 48), np.uint8)
+        mask[10:20, 12 : 20 + index] = 255
+        save(Image.fromarray(mask), root / "masks" / "scratch" / f"{index:03}_mask.png")
+    return root
