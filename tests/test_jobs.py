@@ -1,0 +1,188 @@
+"""Whole jobs on real weights: trained, killed, continued, evaluated, refused."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs import demo, folder
+from dtsnet_jax.checkpoints import Checkpoints
+from dtsnet_jax.config import check_config
+from dtsnet_jax.errors import UserError
+from dtsnet_jax.evaluate import evaluate
+from dtsnet_jax.run import build_run, checkpoint_directory
+from dtsnet_jax.train import train
+
+ROOT = Path(__file__).parent.parent
+SMALL = {
+    "encoder.name": "efficientnet_lite0",
+    "data.image_size": 64,
+    "train.batch_size": 4,
+    "train.epochs": 4,
+    "train.log_every": 2,
+    "train.checkpoint_every": 3,
+    "scoring.batch_size": 4,
+}
+
+
+def small_config(root):
+    config = folder.get_config()
+    config.update_from_flattened_dict(SMALL | {"data.root": str(root)})
+    return config
+
+
+def launch(*arguments, **options):
+    command = [sys.executable, "launch.py", *map(str, arguments)]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def launch_small(root, workdir):
+    fields = [f"--config.{name}={value}" for name, value in SMALL.items()]
+    return launch(
+        "--config", "configs/folder.py", "--workdir", workdir, f"--config.data.root={root}", *fields
+    )
+
+
+def final_weights(workdir, category="parts"):
+    config = small_config("")
+    run = build_run(config)
+    checkpoints = Checkpoints(checkpoint_directory(workdir, category), keep=2)
+    state = checkpoints.restore(run.initial_state())
+    checkpoints.close()
+    return jax.tree.map(np.asarray, state)
+
+
+def test_train_and_evaluate_a_folder(own_images, tmp_path):
+    config = small_config(own_images)
+    report = train(config, tmp_path / "run")
+    result = report["categories"]["parts"]
+    assert result["step"] == 8  # 4 epochs of 8 images in batches of 4
+    assert set(result["metrics"]) == {"image_auroc", "pixel_auroc", "pro", "pro_per_image"}
+    assert all(0 <= value <= 1 for value in result["metrics"].values())
+    assert len(result["images"]) == result["test_images"] == 5
+    assert json.loads((tmp_path / "run" / "results.json").read_text()) == report
+
+    directory = tmp_path / "run" / "parts"
+    pictures = sorted(path.name for path in (directory / "heatmaps").iterdir())
+    assert pictures == [
+        "good_008.png", "good_009.png", "scratch_000.png", "scratch_001.png", "scratch_002.png"
+    ]  # fmt: skip
+    assert Image.open(directory / "heatmaps" / pictures[0]).width == 3 * 64
+    records = [json.loads(line) for line in (directory / "metrics.jsonl").open()]
+    assert [record["step"] for record in records] == [2, 4, 6, 8]
+    assert records[-1]["loss"] < records[0]["loss"]
+    assert list(directory.glob("events.out.tfevents*"))
+
+    again = evaluate(config, tmp_path / "run")
+    assert again["categories"]["parts"]["images"] == result["images"]
+
+
+def test_without_masks_only_images_are_measured(own_images, tmp_path, capsys):
+    (own_images / "masks").rename(tmp_path / "unused")
+    config = small_config(own_images)
+    config.train.epochs = 1
+    report = train(config, tmp_path / "run")
+    assert set(report["categories"]["parts"]["metrics"]) == {"image_auroc"}
+    assert "no masks" in capsys.readouterr().out
+
+
+def test_a_killed_run_continues_to_the_same_weights(own_images, tmp_path):
+    whole = launch_small(own_images, tmp_path / "whole")
+    out, err = whole.communicate()
+    assert whole.returncode == 0, err
+    assert "I-AUROC" in out
+
+    killed = launch_small(own_images, tmp_path / "killed")
+    checkpoints = checkpoint_directory(tmp_path / "killed", "parts")
+    while not (checkpoints / "3").is_dir() and killed.poll() is None:
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "results.json").exists()
+
+    continued = launch_small(own_images, tmp_path / "killed")
+    _, err = continued.communicate()
+    assert continued.returncode == 0, err
+    ours, expected = final_weights(tmp_path / "killed"), final_weights(tmp_path / "whole")
+    jax.tree.map(np.testing.assert_array_equal, ours, expected)
+    assert int(ours.step) == 8
+    records = (tmp_path / "killed" / "parts" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in records] == [2, 4, 6, 8]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--config", "configs/demo.py", "--config.train.epoch=3"], "epochs"),
+        (["--config", "configs/demo.py", "--config.encoder.name=resnet19"], "resnet18"),
+        (["--config", "configs/demo.py", "--config.data.category=momo"], "mono"),
+        (["--config", "configs/demo.py:offical"], "official"),
+        (["--config", "configs/nowhere.py"], "nowhere.py"),
+        (["--config", "configs/demo.py", "--config.train.epochs=many"], "many"),
+        (["--config", "configs/folder.py"], "data.root"),
+        (["--job", "evaluate", "--workdir", "/nowhere"], "/nowhere"),
+        ([], "--config"),
+    ],
+)
+def test_mistakes_get_one_sentence_and_no_traceback(arguments, expected, tmp_path):
+    process = launch("--workdir", tmp_path / "run", *arguments)
+    _, err = process.communicate()
+    assert process.returncode == 2, err
+    assert "Traceback" not in err
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, err
+    assert expected in errors[0]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_with_other_settings_is_not_overwritten(own_images, tmp_path):
+    config = small_config(own_images)
+    config.train.epochs = 1
+    train(config, tmp_path / "run")
+    config.train.batch_size = 8
+    with pytest.raises(UserError, match=r"train\.batch_size=4.*--workdir"):
+        train(config, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("data.image_size", 250, "set it to 224 or 256"),
+        ("train.batch_size", 15, "set it to 14 or 16"),
+        ("precision", "float16", "bfloat16"),
+        ("scoring.levels", (1, 4), "(1, 2, 3)"),
+        ("synthesis.opacity", (0.5, 1.5), "[0, 1]"),
+        ("student.temperature", 0.0, "more than 0"),
+    ],
+)
+def test_values_that_cannot_work_are_refused(field, value, expected):
+    config = demo.get_config()
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(UserError) as error:
+        check_config(config, devices=1)
+    assert field in str(error.value)
+    assert expected in str(error.value)
+
+
+def test_every_configuration_and_variant_is_valid():
+    from configs import btad, mvtec, variants, visa
+    from data.btad.layout import CATEGORIES as BTAD
+    from data.mvtec_ad.layout import CATEGORIES as MVTEC
+    from data.visa.layout import CATEGORIES as VISA
+
+    for module in (btad, mvtec, visa, folder, demo):
+        for variant in variants.VARIANTS:
+            check_config(module.get_config(variant), devices=1)
+    for module, categories in ((btad, BTAD), (mvtec, MVTEC), (visa, VISA)):
+        assert set(module.get_config().epochs_by_category) == set(categories)
+    assert sum(mvtec.EPOCHS[name] for name in MVTEC) == 3680

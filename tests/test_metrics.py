@@ -1,0 +1,114 @@
+"""Metrics against brute force, scikit-learn and the cases that others got wrong."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import ndimage
+from sklearn.metrics import auc, roc_auc_score
+
+from dtsnet_jax.metrics import area_up_to, image_auroc, pixel_metrics, pro_per_image
+
+SHAPE = (2, 7, 6)
+MASKS = hnp.arrays(bool, SHAPE)
+MAPS = hnp.arrays(np.float32, SHAPE, elements=st.integers(0, 12).map(np.float32))
+
+
+def brute_force_pro(masks, maps, limit=0.3):
+    """The definition, one threshold at a time."""
+    regions = []
+    for index, mask in enumerate(masks):
+        labels, count = ndimage.label(mask, np.ones((3, 3)))
+        regions += [(index, labels == number) for number in range(1, count + 1)]
+    points = [(0.0, 0.0)]
+    for threshold in sorted(set(maps.ravel()), reverse=True):
+        above = maps >= threshold
+        overlap = np.mean([above[index][region].mean() for index, region in regions])
+        points.append((above[~masks].mean(), overlap))
+    area = 0.0
+    for (x0, y0), (x1, y1) in zip(points[:-1], points[1:], strict=True):
+        if x0 < limit and x1 > x0:
+            end = min(x1, limit)
+            y_end = y0 + (y1 - y0) * (end - x0) / (x1 - x0)
+            area += (end - x0) * (y0 + y_end) / 2
+    return area / limit
+
+
+@settings(max_examples=200, deadline=None)
+@given(masks=MASKS, maps=MAPS)
+def test_exact_metrics_equal_their_definitions(masks, maps):
+    metrics = pixel_metrics(masks, maps)
+    if not masks.any() or masks.all():
+        assert metrics.auroc is None
+        assert metrics.pro is None
+        return
+    assert metrics.auroc == pytest.approx(roc_auc_score(masks.ravel(), maps.ravel()), abs=1e-9)
+    assert metrics.pro == pytest.approx(brute_force_pro(masks, maps), abs=1e-9)
+    assert 0 <= metrics.pro <= 1 + 1e-12
+
+
+def released_pro(mask, scores):
+    """The released procedure for one image: 200 steps, points below 0.3, rescaled."""
+    low, high = scores.min(), scores.max()
+    labels, count = ndimage.label(mask, np.ones((3, 3)))
+    rates, overlaps = [], []
+    for threshold in np.arange(low, high, (high - low) / 200):
+        above = scores > threshold
+        overlaps.append(np.mean([above[labels == n].mean() for n in range(1, count + 1)]))
+        rates.append(above[~mask].mean())
+    rates, overlaps = np.array(rates), np.array(overlaps)
+    kept = rates < 0.3
+    return auc(rates[kept] / rates[kept].max(), overlaps[kept])
+
+
+def test_pro_per_image_equals_the_released_procedure():
+    generator = np.random.default_rng(0)
+    masks = np.zeros((4, 40, 40), bool)
+    masks[0, 5:12, 5:20] = masks[0, 30:, 30:] = masks[1, 0:6, 10:14] = masks[2, 20:25, 3:30] = True
+    maps = ndimage.gaussian_filter(generator.normal(size=masks.shape), (0, 2, 2)) + 0.1 * masks
+    expected = np.mean([released_pro(masks[i], maps[i]) for i in range(3)])
+    assert pro_per_image(masks, maps) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_perfect_map_has_pro_one_and_never_more():
+    mask = np.zeros((1, 20, 20), bool)
+    mask[0, :4, :4] = True
+    metrics = pixel_metrics(mask, mask.astype(np.float32))
+    assert metrics.auroc == 1
+    assert metrics.pro == pytest.approx(1)
+
+
+def test_a_constant_map_is_the_diagonal():
+    mask = np.zeros((1, 20, 20), bool)
+    mask[0, :4, :4] = True
+    metrics = pixel_metrics(mask, np.ones((1, 20, 20), np.float32))
+    assert metrics.auroc == pytest.approx(0.5)
+    assert metrics.pro == pytest.approx(0.15)
+    assert metrics.pro_per_image is None
+
+
+def test_area_is_divided_by_the_limit_not_by_the_largest_rate_reached():
+    assert area_up_to(np.array([0.0, 0.2, 1.0]), np.array([0.0, 1.0, 1.0]), 0.3) == pytest.approx(
+        (0.1 + 0.1) / 0.3
+    )
+    assert area_up_to(np.array([0.0, 1.0]), np.array([0.0, 1.0]), 0.3) == pytest.approx(0.15)
+
+
+def test_diagonal_neighbours_are_one_region():
+    mask = np.zeros((1, 8, 8), bool)
+    mask[0, 1, 1] = mask[0, 2, 2] = mask[0, 6, 6] = True
+    maps = np.zeros((1, 8, 8), np.float32)
+    maps[0, 1, 1] = maps[0, 6, 6] = 1.0
+    # Overlaps at the high threshold: 1/2 of the diagonal region, all of the single one.
+    assert pixel_metrics(mask, maps).pro == pytest.approx(0.75 + 0.25 * 0.15)
+
+
+def test_one_class_only_has_no_auroc():
+    assert image_auroc(np.zeros(3), np.arange(3)) is None
+    assert image_auroc(np.array([0, 1, 1]), np.array([0.1, 0.2, 0.2])) == 1.0
+
+
+def test_scores_that_are_not_finite_are_refused():
+    with pytest.raises(ValueError, match="not finite"):
+        pixel_metrics(np.ones((1, 2, 2), bool), np.full((1, 2, 2), np.nan))
