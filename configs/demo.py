@@ -1,4 +1,4 @@
-"""Real solar cells and real ImageNet weights, both from pip: a few minutes on a laptop.
+"""Real solar cells and real ImageNet weights, both from pip: about ten minutes on a laptop.
 
     python launch.py --config configs/demo.py
 
@@ -19,6 +19,6 @@ def get_config(variant: str = "paper") -> ConfigDict:
     config.data.category = "mono"
     config.data.textures = "scikit-image"
     config.synthesis.gray_textures = True
-    config.train.epochs = 5
+    config.train.epochs = 10
     config.train.log_every = 1
     return variants.apply(config, variant)

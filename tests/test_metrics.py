@@ -1,5 +1,7 @@
 """Metrics against brute force, scikit-learn and the cases that others got wrong."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -27,7 +29,7 @@ def brute_force_pro(masks, maps, limit=0.3):
         overlap = np.mean([above[index][region].mean() for index, region in regions])
         points.append((above[~masks].mean(), overlap))
     area = 0.0
-    for (x0, y0), (x1, y1) in zip(points[:-1], points[1:], strict=True):
+    for (x0, y0), (x1, y1) in itertools.pairwise(points):
         if x0 < limit and x1 > x0:
             end = min(x1, limit)
             y_end = y0 + (y1 - y0) * (end - x0) / (x1 - x0)
