@@ -1,6 +1,7 @@
 """Starts a job: ``python launch.py --config configs/demo.py [--config.FIELD=VALUE …]``."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -64,9 +65,17 @@ def _fail(message: str) -> int:
 def parse_flags(arguments: list[str]) -> list[str]:
     """Parses the command line; a misspelt field or flag is refused with the nearest valid name."""
     try:
-        return flags.FLAGS(arguments)
+        rest = flags.FLAGS(arguments)
+        if _CONFIG.value is not None:
+            _ = _CONFIG.value.name  # a file that cannot be loaded is reported on first use
+        return rest
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        sys.exit(_fail(" ".join(str(error).strip("'\"").split())))
+        message = str(error)
+        if isinstance(error, (KeyError, AttributeError)):
+            message = f"the configuration has no such field: {error.args[0]}"
+        # A traceback of the configuration file comes as text; its last error is the message.
+        causes = re.findall(r"^\w+Error: (.+)$", message, re.MULTILINE)
+        sys.exit(_fail(causes[-1] if causes else " ".join(message.split())))
 
 
 if __name__ == "__main__":
