@@ -72,7 +72,8 @@ def parse_flags(arguments: list[str]) -> list[str]:
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         message = str(error)
         if isinstance(error, (KeyError, AttributeError)):
-            message = f"the configuration has no such field: {error.args[0]}"
+            nearest = " ".join(str(error.args[0]).strip("'").replace("\\n", " ").split())
+            message = f"the configuration has no such field: {nearest}".replace("\\'", "'")
         # A traceback of the configuration file comes as text; its last error is the message.
         causes = re.findall(r"^\w+Error: (.+)$", message, re.MULTILINE)
         sys.exit(_fail(causes[-1] if causes else " ".join(message.split())))
