@@ -70,11 +70,11 @@ def test_a_training_step_moves_every_weight_as_adam_does_in_pytorch(bottleneck):
     moved_weights = 0
     for path, ours in moved.items():
         theirs = after[path] - before[path]
-        largest = np.abs(theirs).max()
-        assert largest > 0, path
-        # A weight whose gradient is zero but for rounding moves by rounding noise.
+        assert (theirs != 0).any(), path
+        # A gradient that is zero but for rounding, as that of a bias before BatchNorm, has no
+        # direction: movements below a thousandth of the smaller learning rate are not compared.
         np.testing.assert_allclose(
-            ours - before[path], theirs, rtol=1e-3, atol=1e-3 * largest, err_msg=str(path)
+            ours - before[path], theirs, rtol=1e-3, atol=1e-6, err_msg=str(path)
         )
         moved_weights += theirs.size
     assert moved_weights == sum(p.numel() for p in torch_student.parameters())

@@ -51,7 +51,8 @@ def test_bottleneck(ours, theirs, name, training):
     module = ours(BACKBONES[name], rngs=nnx.Rngs(0))
     reference.copy_weights(module, torch_module)
     assert count(module) == torch_count(torch_module)
-    features = level_features(name)
+    # BatchNorm over few positions would magnify rounding errors: 64 at stride 32 here.
+    features = level_features(name, batch=4, size=128)
     module = nnx.view(module, use_running_average=not training)
     with torch.no_grad():
         expected = torch_module([reference.nchw(f) for f in features])
@@ -126,11 +127,16 @@ def test_initialisation_has_the_spread_of_pytorch():
     backbone = BACKBONES["resnet18"]
     torch.manual_seed(0)
     ours = decoder.Decoder(backbone, rngs=nnx.Rngs(0))
-    arrays = reference.flax_arrays(ours, reference.Decoder("resnet18"))
+    theirs = reference.Decoder("resnet18")
+    for part in theirs.modules():
+        if isinstance(part, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+    arrays = reference.flax_arrays(ours, theirs)
     for path, variable in nnx.to_flat_state(nnx.state(ours, nnx.Param)):
         if path[-1] == "kernel":
-            theirs = arrays[path]
-            np.testing.assert_allclose(variable[...].std(), theirs.std(), rtol=0.05, err_msg=path)
+            np.testing.assert_allclose(
+                variable[...].std(), arrays[path].std(), rtol=0.05, err_msg=str(path)
+            )
     module = apr.Reconstruction(64, rngs=nnx.Rngs(0))
     reference_conv = torch.nn.Conv2d(64, 128, 3)
     np.testing.assert_allclose(
