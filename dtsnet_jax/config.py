@@ -59,7 +59,8 @@ def check_config(config: ConfigDict, *, devices: int) -> None:
         if get_field(config, field) <= 0:
             raise UserError(f"{field} is {get_field(config, field)}, expected more than 0.")
     check_divisible("data.image_size", config.data.image_size, 32)
-    check_divisible("train.batch_size", config.train.batch_size, devices * group_size(config))
+    group = max(1, config.synthesis.every)  # samples of which the last is synthesised
+    check_divisible("train.batch_size", config.train.batch_size, devices * group)
     check_divisible("scoring.batch_size", config.scoring.batch_size, devices)
     _check_sequences(config)
 
@@ -78,11 +79,6 @@ def _check_sequences(config: ConfigDict) -> None:
         )
     if not 0 <= config.data.held_back < 1:
         raise UserError(f"data.held_back is {config.data.held_back}, expected 0 to below 1.")
-
-
-def group_size(config: ConfigDict) -> int:
-    """Samples of which one is synthesised; 1 where none is."""
-    return max(1, config.synthesis.every)
 
 
 def get_field(config: ConfigDict, field: str):

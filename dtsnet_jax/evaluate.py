@@ -11,14 +11,13 @@ from ml_collections import ConfigDict
 
 from data.catalog import Catalog
 from data.images import decode_images, decode_masks
-from data.readers import read_catalogs
 from dtsnet_jax.checkpoints import Checkpoints
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.mesh import split_batch
 from dtsnet_jax.metrics import image_auroc, pixel_metrics
 from dtsnet_jax.report.heatmaps import write_heatmaps
 from dtsnet_jax.report.table import METRICS, results_table
-from dtsnet_jax.run import Run, build_run, checkpoint_directory
+from dtsnet_jax.run import Run, build_run, checkpoint_directory, chosen_catalogs
 from dtsnet_jax.scoring import image_score
 from dtsnet_jax.step import TrainState
 
@@ -38,12 +37,7 @@ def evaluate(config: ConfigDict, workdir: Path) -> dict:
     Raises:
       UserError, DataError: a category has not been trained, or files cannot be used.
     """
-    catalogs = read_catalogs(
-        config.data.name,
-        config.data.root,
-        config.data.category,
-        held_back=config.data.held_back,
-    )
+    catalogs = chosen_catalogs(config)
     for catalog in catalogs:
         if not checkpoint_directory(workdir, catalog.category).is_dir():
             raise UserError(

@@ -6,16 +6,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from data.catalog import Catalog
+from data.readers import read_catalogs
 from dtsnet_jax.mesh import data_mesh, replicate
 from dtsnet_jax.model.backbones import get_backbone
 from dtsnet_jax.model.dtsnet import Student
 from dtsnet_jax.optimizer import build_optimizer
-from dtsnet_jax.step import Network, TrainState, make_score_step, make_train_step, split_network
+from dtsnet_jax.step import TrainState, make_score_step, make_train_step, split_network
 from dtsnet_jax.weights.convert import load_teacher
 
 
@@ -25,16 +26,12 @@ class Run:
 
     Attributes:
       mesh: the devices.
-      network: the static halves of teacher and student.
-      optimizer: Adam.
       teacher: the teacher's arrays, on every device.
       train_step, score_step: see ``dtsnet_jax.step``.
       initial_state: a function that makes the state before the first step.
     """
 
     mesh: Mesh
-    network: Network
-    optimizer: optax.GradientTransformation
     teacher: Any
     train_step: Any
     score_step: Any
@@ -80,8 +77,6 @@ def build_run(config: ConfigDict) -> Run:
 
     return Run(
         mesh=mesh,
-        network=network,
-        optimizer=optimizer,
         teacher=replicate(teacher_arrays, mesh),
         train_step=make_train_step(network, optimizer, seed=config.seed),
         score_step=make_score_step(
@@ -91,6 +86,20 @@ def build_run(config: ConfigDict) -> Run:
             levels=tuple(config.scoring.levels),
         ),
         initial_state=initial_state,
+    )
+
+
+def chosen_catalogs(config: ConfigDict) -> list[Catalog]:
+    """Lists the images of the categories that a configuration chooses.
+
+    Raises:
+      DataError: an unknown name or category, a wrong root, missing files.
+    """
+    return read_catalogs(
+        config.data.name,
+        config.data.root,
+        config.data.category,
+        held_back=config.data.held_back,
     )
 
 

@@ -9,7 +9,6 @@ from ml_collections import ConfigDict
 from data.catalog import Catalog
 from data.images import decode_images
 from data.pipeline import TrainingImages, training_batches
-from data.readers import read_catalogs
 from data.synthesis import SynthesisOptions
 from data.textures import load_textures
 from dtsnet_jax.checkpoints import Checkpoints
@@ -18,7 +17,7 @@ from dtsnet_jax.errors import UserError
 from dtsnet_jax.evaluate import evaluate_category, finish
 from dtsnet_jax.mesh import split_batch
 from dtsnet_jax.progress import Progress
-from dtsnet_jax.run import Run, build_run, checkpoint_directory
+from dtsnet_jax.run import Run, build_run, checkpoint_directory, chosen_catalogs
 from dtsnet_jax.step import TrainState
 
 
@@ -35,12 +34,7 @@ def train(config: ConfigDict, workdir: Path) -> dict:
     Raises:
       UserError, DataError: something in the configuration or the files cannot be used.
     """
-    catalogs = read_catalogs(
-        config.data.name,
-        config.data.root,
-        config.data.category,
-        held_back=config.data.held_back,
-    )
+    catalogs = chosen_catalogs(config)
     epochs = [epochs_of(config, catalog.category) for catalog in catalogs]
     textures = None
     if config.synthesis.every:
@@ -100,10 +94,9 @@ def train_category(
         checkpoint_directory(workdir, catalog.category), keep=config.train.keep_checkpoints
     )
     try:
-        state = checkpoints.restore(run.initial_state())
-        first_step = int(state.step) if state is not None else 0
-        if state is None:
-            state = run.initial_state()
+        initial = run.initial_state()
+        state = checkpoints.restore(initial) or initial
+        first_step = int(state.step)
         if first_step >= last_step:
             print(f"{catalog.category}: trained already, {first_step} steps")
             return state
