@@ -13,7 +13,10 @@ from ml_collections import config_flags
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration, FILE.py or FILE.py:NAME.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; runs/NAME if not given.")
 _JOB = flags.DEFINE_enum(
-    "job", "train", ["train", "evaluate"], "train (and evaluate), or evaluate a trained run."
+    "job",
+    "train",
+    ["prepare", "preview", "train", "evaluate"],
+    "prepare the data, preview the synthesis, train (and evaluate), or evaluate a trained run.",
 )
 
 
@@ -24,7 +27,7 @@ def run_job() -> None:
     from dtsnet_jax import config as configuration
     from dtsnet_jax.errors import UserError
 
-    if _CONFIG.value is None and (_WORKDIR.value is None or _JOB.value == "train"):
+    if _CONFIG.value is None and (_WORKDIR.value is None or _JOB.value != "evaluate"):
         raise UserError("--config is missing; try --config configs/demo.py, or see README.md.")
     if _CONFIG.value is None:
         config = configuration.load_config(Path(_WORKDIR.value))
@@ -32,7 +35,15 @@ def run_job() -> None:
         config = _CONFIG.value
     workdir = Path(_WORKDIR.value or Path("runs") / config.name)
     configuration.check_config(config, devices=jax.device_count())
-    if _JOB.value == "train":
+    if _JOB.value == "prepare":
+        from dtsnet_jax.prepare import prepare
+
+        prepare(config)
+    elif _JOB.value == "preview":
+        from dtsnet_jax.preview import preview
+
+        preview(config, workdir)
+    elif _JOB.value == "train":
         from dtsnet_jax.train import train
 
         train(config, workdir)

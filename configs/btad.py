@@ -1,9 +1,10 @@
 """BTAD, 3 categories, as in Table II of the paper.
 
-    python launch.py --config configs/btad.py --config.data.root=DIR --config.data.textures=DTD
+    python launch.py --config configs/btad.py --config.data.root=DIR
 
-DIR holds 01/, 02/ and 03/, or the folder BTech_Dataset_transformed with them. Variants: see
-``configs/variants.py``.
+DIR holds 01/, 02/ and 03/, the folder BTech_Dataset_transformed with them, or the archive itself;
+without it the archive is downloaded. Foregrounds come from IS-Net and need
+requirements-foreground.txt. Variants: see ``configs/variants.py``.
 """
 
 from ml_collections import ConfigDict
@@ -16,6 +17,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
     config = default.get_config()
     config.name = "btad"
     config.data.name = "btad"
+    config.data.foreground = "isnet"  # released; the paper does not say
     config.train.epochs = 0
     config.epochs_by_category = ConfigDict({"01": 300, "02": 200, "03": 200})
     return variants.apply(config, variant)

@@ -25,15 +25,17 @@ def get_config() -> ConfigDict:
 
     config.data = ConfigDict()
     config.data.name = "folder"  # folder, elpv, mvtec_ad, visa or btad
-    config.data.root = ""  # directory of the images; elpv finds its own
+    config.data.root = ""  # directory of the images or of the archive; "": elpv's, or download
     config.data.category = ""  # one name, or several with commas; empty: all, one model for each
     config.data.image_size = 256  # pixels, height and width, a multiple of 32; paper
     config.data.held_back = 0.2  # folder: share of the normal images that are kept for testing
-    config.data.textures = ""  # directory of texture images (DTD), or scikit-image: its photographs
+    config.data.textures = "dtd"  # dtd: by TFDS; a directory; scikit-image: its photographs; paper
+    config.data.foreground = "none"  # M_f: isnet (paper), threshold, none, or a directory of masks
+    config.data.foreground_model = ""  # isnet: path of its ONNX file; empty: found or downloaded
 
     config.synthesis = ConfigDict()
     config.synthesis.every = 2  # the last of so many samples is synthesised; 1: all, 0: none
-    config.synthesis.masks = ("intersection", "union")  # paper; also first, second
+    config.synthesis.masks = ("intersection", "union")  # of M_1, M_2; paper; also first, second
     config.synthesis.opacity = (0.15, 1.0)  # bounds of β, paper
     config.synthesis.opacity_of = "normal"  # what β weighs: normal (paper) or texture (released)
     config.synthesis.gray_textures = False  # True: textures lose their colour

@@ -1,10 +1,11 @@
 """MVTec AD, 15 categories, as in Table I of the paper.
 
-    python launch.py --config configs/mvtec.py --config.data.root=DIR --config.data.textures=DTD
+    python launch.py --config configs/mvtec.py --config.data.root=DIR
     python launch.py --config configs/mvtec.py:official …   the released code's settings
     python launch.py --config configs/mvtec.py:rd …         plain reverse distillation
 
-DIR holds the extracted archive (bottle/, cable/, …), DTD the texture images.
+DIR holds the extracted archive (bottle/, cable/, …) or the archive itself; without it the archive
+is downloaded. Foregrounds of objects come from IS-Net and need requirements-foreground.txt.
 """
 
 from ml_collections import ConfigDict
@@ -23,6 +24,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
     config = default.get_config()
     config.name = "mvtec"
     config.data.name = "mvtec_ad"
+    config.data.foreground = "isnet"  # of objects; the five textures have no background
     config.train.epochs = 0
     config.epochs_by_category = ConfigDict(EPOCHS)
     return variants.apply(config, variant)

@@ -1,8 +1,10 @@
 """Named settings that go with any data set: ``--config configs/mvtec.py:NAME``.
 
-paper     the paper as written (default)
-official  the authors' released code
-rd        plain reverse distillation: no synthesis, no feature fusion, no APR
+paper          the paper as written (default)
+official       the authors' released code
+rd             plain reverse distillation: no synthesis, no feature fusion, no APR
+no_diversity   the paper's ablation of one Perlin mask in place of two (Table IV)
+no_foreground  the paper's ablation of anomalies anywhere in the image (Table IV)
 """
 
 import difflib
@@ -21,6 +23,8 @@ VARIANTS = {
         "student.reconstruction": False,
         "synthesis.every": 0,
     },
+    "no_diversity": {"synthesis.masks": ("first",)},
+    "no_foreground": {"data.foreground": "none"},
 }
 
 

@@ -1,9 +1,10 @@
 """VisA, 12 categories, as in Table II of the paper.
 
-    python launch.py --config configs/visa.py --config.data.root=DIR --config.data.textures=DTD
+    python launch.py --config configs/visa.py --config.data.root=DIR
 
-DIR holds the extracted archive (candle/, …, split_csv/) or the tree that is re-arranged into
-train/good, test/good, test/bad. Variants: see ``configs/variants.py``.
+DIR holds the extracted archive (candle/, …, split_csv/), the tree that is re-arranged into
+train/good, test/good, test/bad, or the archive itself; without it the archive is downloaded.
+Variants: see ``configs/variants.py``.
 """
 
 from ml_collections import ConfigDict
@@ -22,6 +23,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
     config = default.get_config()
     config.name = "visa"
     config.data.name = "visa"
+    config.data.foreground = "none"  # released; the paper does not say
     config.train.epochs = 0
     config.epochs_by_category = ConfigDict(EPOCHS)
     return variants.apply(config, variant)

@@ -41,12 +41,14 @@ class Catalog:
       train: good images to learn from.
       test: images to score; may be empty.
       ignored: files that lie among the images but are none.
+      texture: the images are filled by a surface; there is no background to leave out.
     """
 
     category: str
     train: tuple[Sample, ...]
     test: tuple[Sample, ...]
     ignored: tuple[Path, ...] = ()
+    texture: bool = False
 
     def __post_init__(self):
         if len(self.train) < 2:

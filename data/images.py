@@ -1,6 +1,6 @@
 """Decodes image files of every common kind into arrays of one shape."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,8 +32,7 @@ def decode_image(path: Path, size: int) -> np.ndarray:
     Raises:
       DataError: the file is empty, cut short, no image, or of a number format with no known range.
     """
-    image = _to_rgb(_open(path), path)
-    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+    return np.asarray(open_rgb(path).resize((size, size), Image.Resampling.BILINEAR))
 
 
 def decode_mask(path: Path, size: int, image_path: Path) -> np.ndarray:
@@ -53,7 +52,7 @@ def decode_mask(path: Path, size: int, image_path: Path) -> np.ndarray:
     Raises:
       DataError: the file cannot be decoded, or its size is not the image's.
     """
-    mask, image = _open(path), _open(image_path)
+    mask, image = open_image(path), open_image(image_path)
     if mask.size != image.size:
         raise DataError(
             f"mask '{path}' is {mask.width}×{mask.height} pixels, but its image '{image_path}' is "
@@ -69,7 +68,12 @@ def decode_mask(path: Path, size: int, image_path: Path) -> np.ndarray:
     return np.asarray(coverage.resize((size, size), Image.Resampling.BILINEAR)) > 0.5
 
 
-def _open(path: Path) -> Image.Image:
+def open_image(path: Path) -> Image.Image:
+    """Decodes an image file as it is, but for a rotation noted in EXIF.
+
+    Raises:
+      DataError: the file is missing, empty, cut short or no image.
+    """
     try:
         with Image.open(path) as image:
             image.load()
@@ -83,7 +87,13 @@ def _open(path: Path) -> Image.Image:
         ) from error
 
 
-def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
+def open_rgb(path: Path) -> Image.Image:
+    """Decodes an image file of any accepted kind to 8-bit RGB, see ``decode_image``.
+
+    Raises:
+      DataError: the file cannot be used.
+    """
+    image = open_image(path)
     if image.mode in _DEEP_MODES:
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
@@ -140,9 +150,11 @@ def decode_masks(samples: Sequence[Sample], size: int) -> np.ndarray:
     return result
 
 
-def run_with_progress(function, count: int, what: str) -> None:
+def run_with_progress(
+    function: Callable[[int], None], count: int, what: str, *, workers: int | None = None
+) -> None:
     """Calls ``function(index)`` for all indices in threads; the first error ends it."""
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(workers) as pool:
         futures = [pool.submit(function, index) for index in range(count)]
         try:
             for future in tqdm(futures, desc=what, unit="image", leave=False, delay=1):

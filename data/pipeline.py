@@ -1,12 +1,13 @@
 """Batches for training: a function of (seed, step), computed ahead by tf.data."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
-from data.synthesis import SynthesisOptions, synthesize
+from data.options import SynthesisOptions
+from data.synthesis import synthesize
 
 tf.config.set_visible_devices([], "GPU")  # the GPU belongs to JAX
 
@@ -60,31 +61,19 @@ def training_batches(
       bool: the synthesised counterparts of normal[synthesize_every − 1 :: synthesize_every].
     """
     group = max(1, synthesize_every)
-    groups = batch_size // group
-    local_groups = groups // process_count
-    normal = tf.constant(images.normal)
-    textures = None if images.textures is None else tf.constant(images.textures)
-    foreground = None if images.foreground is None else tf.constant(images.foreground)
-    everything = tf.ones(images.normal.shape[1:3], tf.bool)
-    count = len(images.normal)
+    local_groups = batch_size // group // process_count
+    draw = sample_function(images, options=options, seed=seed)
 
     def make_group(local_index: tf.Tensor) -> dict[str, tf.Tensor]:
         step, within = local_index // local_groups, local_index % local_groups
-        index = step * groups + process_index * local_groups + within
-        positions = [index * group + offset for offset in range(group)]
-        chosen = [shuffled_index(position, count, seed) for position in positions]
-        batch = {"normal": tf.gather(normal, chosen)}
+        index = (step * process_count + process_index) * local_groups + within
+        samples = [
+            draw(index * group + offset, synthesized=synthesize_every and offset == group - 1)
+            for offset in range(group)
+        ]
+        batch = {"normal": tf.stack([sample["normal"] for sample in samples])}
         if synthesize_every:
-            sample_seed = tf.stack([tf.constant(seed, tf.int64), positions[-1]])
-            seed_texture, seed_anomaly = tf.unstack(tf.random.split(sample_seed, 2))
-            texture = tf.random.stateless_uniform([], seed_texture, 0, textures.shape[0], tf.int32)
-            batch["synthetic"], batch["mask"] = synthesize(
-                batch["normal"][-1],
-                textures[texture],
-                everything if foreground is None else foreground[chosen[-1]],
-                seed_anomaly,
-                options,
-            )
+            batch |= {name: samples[-1][name] for name in ("synthetic", "mask")}
         return batch
 
     def merge_groups(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -99,6 +88,49 @@ def training_batches(
         .prefetch(2)
     )
     return dataset.as_numpy_iterator()
+
+
+def sample_function(
+    images: TrainingImages, *, options: SynthesisOptions, seed: int
+) -> Callable[..., dict[str, tf.Tensor]]:
+    """Returns the function from a position in the stream of samples to the sample there.
+
+    Args:
+      images: the images to draw from.
+      options: how anomalies are drawn.
+      seed: the run's seed.
+
+    Returns:
+      A function of ``position`` (int64 scalar) and ``synthesized`` (bool) to 'normal' and, if
+      synthesised, 'synthetic', 'texture', (size, size, 3) uint8, 'foreground', 'first', 'second',
+      'mask', (size, size) bool, and 'opacity', float32. What is not used costs nothing inside a
+      ``tf.function``.
+    """
+    normal = tf.constant(images.normal)
+    textures = None if images.textures is None else tf.constant(images.textures)
+    foreground = None if images.foreground is None else tf.constant(images.foreground)
+    everything = tf.ones(images.normal.shape[1:3], tf.bool)
+
+    def draw(position: tf.Tensor, *, synthesized: bool) -> dict[str, tf.Tensor]:
+        index = shuffled_index(position, len(images.normal), seed)
+        sample = {"normal": normal[index]}
+        if not synthesized:
+            return sample
+        sample_seed = tf.stack([tf.constant(seed, tf.int64), position])
+        seed_texture, seed_anomaly = tf.unstack(tf.random.split(sample_seed, 2))
+        texture = tf.random.stateless_uniform([], seed_texture, 0, textures.shape[0], tf.int32)
+        sample["texture"] = textures[texture]
+        sample["foreground"] = everything if foreground is None else foreground[index]
+        anomaly = synthesize(
+            sample["normal"], sample["texture"], sample["foreground"], seed_anomaly, options
+        )
+        return sample | {
+            "synthetic": anomaly.image,
+            "opacity": anomaly.opacity,
+            **anomaly.masks._asdict(),
+        }
+
+    return draw
 
 
 def shuffled_index(position: tf.Tensor, count: int, seed: int) -> tf.Tensor:

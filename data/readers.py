@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from data import elpv, folder
+from data.archives import download_directory, extracted_archive
 from data.btad import layout as btad
 from data.catalog import Catalog, unknown_name_error
 from data.errors import DataError
@@ -10,6 +11,7 @@ from data.mvtec_ad import layout as mvtec_ad
 from data.visa import layout as visa
 
 READERS = {"folder": folder, "elpv": elpv, "mvtec_ad": mvtec_ad, "visa": visa, "btad": btad}
+PUBLISHED = (mvtec_ad, visa, btad)  # as archives
 
 
 def read_catalogs(name: str, root: str, category: str, *, held_back: float) -> list[Catalog]:
@@ -17,7 +19,8 @@ def read_catalogs(name: str, root: str, category: str, *, held_back: float) -> l
 
     Args:
       name: a key of ``READERS``.
-      root: the directory of the images; empty for ELPV, which comes with its package.
+      root: the directory of the images, or of a data set's archive; empty for ELPV, which comes
+        with its package, and for data sets that shall be downloaded.
       category: one name or several with commas; empty for all.
       held_back: for 'folder', share of the normal images that is kept for testing.
 
@@ -30,23 +33,51 @@ def read_catalogs(name: str, root: str, category: str, *, held_back: float) -> l
     if name not in READERS:
         raise unknown_name_error("data.name", name, READERS)
     reader = READERS[name]
+    if reader in PUBLISHED:  # refused before anything is downloaded
+        _chosen(category, list(reader.CATEGORIES))
+    directory = _find_root(name, root)
+    chosen = _chosen(category, reader.categories(directory))
+    options = {"held_back": held_back} if reader is folder else {}
+    return [reader.read(directory, one, **options) for one in chosen]
+
+
+def _chosen(category: str, valid: list[str]) -> list[str]:
+    chosen = [part.strip() for part in category.split(",") if part.strip()] or valid
+    for one in chosen:
+        if one not in valid:
+            raise unknown_name_error("data.category", one, valid)
+    return chosen
+
+
+def _find_root(name: str, root: str) -> Path:
+    reader = READERS[name]
     if not root and reader is elpv:
-        directory = elpv.default_root()
-    elif not root:
+        return elpv.default_root()
+    if not root and reader not in PUBLISHED:
         raise DataError(
             f"data.root is empty; give the directory of the images of '{name}' with "
             "--config.data.root=DIR."
         )
-    else:
-        directory = Path(root).expanduser()
-        if not directory.is_dir():
-            raise DataError(f"data.root is '{root}', which is no directory; give an existing one.")
-    valid = reader.categories(directory)
-    chosen = [part.strip() for part in category.split(",") if part.strip()] or valid
-    options = {"held_back": held_back} if reader is folder else {}
-    catalogs = []
-    for one in chosen:
-        if one not in valid:
-            raise unknown_name_error("data.category", one, valid)
-        catalogs.append(reader.read(directory, one, **options))
-    return catalogs
+    directory = Path(root).expanduser() if root else download_directory()
+    if root and not directory.is_dir():
+        raise DataError(f"data.root is '{root}', which is no directory; give an existing one.")
+    if reader in PUBLISHED:
+        return find_tree(reader, directory, download=not root)
+    return directory
+
+
+def find_tree(layout, directory: Path, *, download: bool) -> Path:
+    """The extracted tree of a published data set, extracting or downloading it if need be.
+
+    Args:
+      layout: the data set's module ``layout``.
+      directory: holds the extracted tree or the archive.
+      download: whether the archive may be downloaded into it.
+
+    Raises:
+      DataError: the archive cannot be downloaded, verified or extracted.
+    """
+    if any((directory / category).is_dir() for category in layout.CATEGORIES):
+        return directory
+    extracted = extracted_archive(layout.ARCHIVE, directory, download=download)
+    return directory if extracted is None else extracted

@@ -1,43 +1,47 @@
 """Foreground-aware anomaly synthesis, FAS (paper, Eqs. 1–2), stateless in TensorFlow."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import NamedTuple
 
 import tensorflow as tf
 
+from data.options import SynthesisOptions
 from data.perlin import perlin_mask
 
-MaskKind = Literal["intersection", "union", "first", "second"]
-MASK_KINDS: tuple[MaskKind, ...] = ("intersection", "union", "first", "second")
 
-
-@dataclass(frozen=True)
-class SynthesisOptions:
-    """How an anomaly is drawn; the defaults are the paper's.
+class AnomalyMask(NamedTuple):
+    """Eq. 1 with its ingredients, each (size, size) bool.
 
     Attributes:
-      masks: M is one of these, each as likely: the intersection or union of two Perlin masks, or
-        the first or second of them alone.
-      opacity: bounds of the uniform β.
-      opacity_of: what β weighs in the mixture, the 'normal' image (paper) or the 'texture'
-        (released code).
+      first, second: M_1 and M_2, the Perlin masks.
+      mask: M, inside the foreground; may be empty.
     """
 
-    masks: tuple[MaskKind, ...] = ("intersection", "union")
-    opacity: tuple[float, float] = (0.15, 1.0)
-    opacity_of: Literal["normal", "texture"] = "normal"
+    first: tf.Tensor
+    second: tf.Tensor
+    mask: tf.Tensor
 
 
-def anomaly_mask(seed: tf.Tensor, foreground: tf.Tensor, options: SynthesisOptions) -> tf.Tensor:
+class Anomaly(NamedTuple):
+    """A synthesised anomaly.
+
+    Attributes:
+      image: I_a, (size, size, 3) uint8.
+      masks: M and what it was made of.
+      opacity: β, scalar float32.
+    """
+
+    image: tf.Tensor
+    masks: AnomalyMask
+    opacity: tf.Tensor
+
+
+def draw_mask(seed: tf.Tensor, foreground: tf.Tensor, options: SynthesisOptions) -> AnomalyMask:
     """Eq. 1: M = (M_1 ∩ M_2) ⊙ M_f or (M_1 ∪ M_2) ⊙ M_f.
 
     Args:
       seed: (2,) int32.
       foreground: M_f, (size, size) bool.
       options: which combinations are drawn.
-
-    Returns:
-      (size, size) bool; may be empty.
     """
     seed_kind, seed_first, seed_second = tf.unstack(tf.random.split(seed, 3))
     size = foreground.shape[0]
@@ -49,7 +53,8 @@ def anomaly_mask(seed: tf.Tensor, foreground: tf.Tensor, options: SynthesisOptio
         "second": second,
     }
     kind = tf.random.stateless_uniform([], seed_kind, 0, len(options.masks), tf.int32)
-    return tf.stack([combinations[name] for name in options.masks])[kind] & foreground
+    chosen = tf.stack([combinations[name] for name in options.masks])[kind]
+    return AnomalyMask(first, second, chosen & foreground)
 
 
 def mix(
@@ -77,7 +82,7 @@ def synthesize(
     foreground: tf.Tensor,
     seed: tf.Tensor,
     options: SynthesisOptions,
-) -> tuple[tf.Tensor, tf.Tensor]:
+) -> Anomaly:
     """Draws an anomaly into a normal image.
 
     Args:
@@ -85,12 +90,9 @@ def synthesize(
       foreground: M_f, (size, size) bool.
       seed: (2,) int32; equal seeds give equal anomalies.
       options: how it is drawn.
-
-    Returns:
-      I_a, (size, size, 3) uint8, and M, (size, size) bool.
     """
     seed_mask, seed_opacity = tf.unstack(tf.random.split(seed, 2))
-    mask = anomaly_mask(seed_mask, foreground, options)
+    masks = draw_mask(seed_mask, foreground, options)
     beta = tf.random.stateless_uniform([], seed_opacity, *options.opacity)
     weight_of_normal = beta if options.opacity_of == "normal" else 1.0 - beta
-    return mix(normal, texture, mask, weight_of_normal), mask
+    return Anomaly(mix(normal, texture, masks.mask, weight_of_normal), masks, beta)

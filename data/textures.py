@@ -1,6 +1,7 @@
 """Images that anomalies are made of: the Describable Textures Dataset, or any others."""
 
 import importlib.util
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,15 @@ from PIL import Image
 from data.catalog import list_images
 from data.errors import DataError
 from data.images import decode_images
+from data.memory import image_bytes, plan_memory
+
+DTD_ADDRESS = "https://www.robots.ox.ac.uk/~vgg/data/dtd/"
+DTD_SPLITS = "train+test+validation"  # 5,640 images in all
+_ADVICE = (
+    f"get the Describable Textures Dataset from {DTD_ADDRESS} and give its directory, or any "
+    "other directory of images, with --config.data.textures=DIR; 'scikit-image' takes that "
+    "package's photographs, and configs/demo.py needs none."
+)
 
 # Photographs that lie in scikit-image's wheel (public domain or free licences, listed there).
 SCIKIT_IMAGE_PHOTOGRAPHS = (
@@ -16,6 +26,34 @@ SCIKIT_IMAGE_PHOTOGRAPHS = (
     "grass.png", "gravel.png", "hubble_deep_field.jpg", "ihc.png", "moon.png",
     "motorcycle_left.png", "retina.jpg", "rocket.jpg",
 )  # fmt: skip
+
+
+def load_textures(source: str, size: int, *, gray: bool) -> np.ndarray:
+    """Decodes all textures of a source; each file is one, whatever folder it lies in.
+
+    Args:
+      source: 'dtd' (downloaded and prepared by TFDS), a directory, searched with its
+        subdirectories, or 'scikit-image'.
+      size: height and width of the results.
+      gray: takes their colour away, for data sets of grey images.
+
+    Returns:
+      (t, size, size, 3) uint8.
+
+    Raises:
+      DataError: the source is empty, cannot be had, has a file that cannot be used, or would not
+        fit into memory.
+    """
+    if source == "dtd":
+        textures = _load_dtd(size)
+    else:
+        files = find_textures(source)
+        plan_memory({f"{len(files)} textures": image_bytes(len(files), size)})
+        textures = decode_images(files, size, what="textures")
+    if gray:
+        for texture in textures:
+            texture[...] = np.asarray(Image.fromarray(texture).convert("L"))[..., None]
+    return textures
 
 
 def find_textures(source: str) -> list[Path]:
@@ -36,36 +74,27 @@ def find_textures(source: str) -> list[Path]:
             )
         return [Path(spec.origin).parent / "data" / name for name in SCIKIT_IMAGE_PHOTOGRAPHS]
     if not source:
-        raise DataError(
-            "data.textures is empty; anomalies are made of texture images: download DTD from "
-            "https://www.robots.ox.ac.uk/~vgg/data/dtd/ and give its directory with "
-            "--config.data.textures=DIR, any other directory of images, or 'scikit-image' "
-            "(configs/demo.py needs none)."
-        )
+        raise DataError(f"data.textures is empty, but anomalies are made of textures; {_ADVICE}")
     files, _ = list_images(Path(source).expanduser())
     if not files:
-        raise DataError(
-            f"data.textures is '{source}', where no image lies; name another directory."
-        )
+        raise DataError(f"data.textures is '{source}', where no image lies; {_ADVICE}")
     return files
 
 
-def load_textures(source: str, size: int, *, gray: bool) -> np.ndarray:
-    """Decodes all textures of a source.
+def _load_dtd(size: int) -> np.ndarray:
+    """DTD through TFDS, from $TFDS_DATA_DIR or ~/tensorflow_datasets."""
+    import tensorflow_datasets as tfds
 
-    Args:
-      source: as in ``find_textures``.
-      size: height and width of the results.
-      gray: takes their colour away, for data sets of grey images.
-
-    Returns:
-      (t, size, size, 3) uint8.
-
-    Raises:
-      DataError: the source is empty or a file cannot be used.
-    """
-    textures = decode_images(find_textures(source), size, what="textures")
-    if gray:
-        for texture in textures:
-            texture[...] = np.asarray(Image.fromarray(texture).convert("L"))[..., None]
-    return textures
+    try:
+        builder = tfds.builder("dtd", data_dir=os.environ.get("TFDS_DATA_DIR"))
+        builder.download_and_prepare()
+    except Exception as error:  # of TFDS and its downloader, many kinds
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(f"DTD could not be prepared by TFDS ({reason}); {_ADVICE}") from error
+    count = sum(builder.info.splits[name].num_examples for name in DTD_SPLITS.split("+"))
+    plan_memory({f"{count} textures": image_bytes(count, size)})
+    result = np.empty((count, size, size, 3), np.uint8)
+    for index, example in enumerate(tfds.as_numpy(builder.as_dataset(split=DTD_SPLITS))):
+        image = Image.fromarray(example["image"]).resize((size, size), Image.Resampling.BILINEAR)
+        result[index] = image
+    return result

@@ -51,3 +51,14 @@ class Checkpoints:
     def close(self) -> None:
         """Waits for what is being written."""
         self._checkpointer.close()
+
+
+def newest_step(directory: Path) -> int:
+    """The step of the newest complete checkpoint in a directory; 0 where there is none."""
+    if not directory.is_dir():
+        return 0
+    checkpoints = Checkpoints(directory, keep=1)
+    try:
+        return checkpoints.latest_step() or 0
+    finally:
+        checkpoints.close()

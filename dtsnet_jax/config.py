@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from data.options import MASK_KINDS
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.mesh import check_divisible
 from dtsnet_jax.model.backbones import get_backbone
@@ -30,7 +31,6 @@ MINIMA = {
     "student.noise_scale": 0.0,
 }
 POSITIVE = ("student.temperature", "train.learning_rate", "train.reconstruction_learning_rate")
-MASK_KINDS = ("intersection", "union", "first", "second")
 # Fields that may change between two starts of the same run.
 CHANGEABLE = ("train.epochs", "train.log_every", "train.checkpoint_every", "train.keep_checkpoints",
               "scoring.", "epochs_by_category.")  # fmt: skip
@@ -102,23 +102,27 @@ def flatten(config: ConfigDict) -> dict:
     return dict(walk(json.loads(config.to_json()), ""))
 
 
-def store_config(config: ConfigDict, workdir: Path) -> None:
-    """Writes the configuration into a run's directory, or checks it against the one there.
+def check_same_run(config: ConfigDict, workdir: Path) -> None:
+    """Compares a configuration with the run that a directory holds, if it holds one.
 
     Raises:
-      UserError: the directory holds a run with other settings; the message names the first.
+      UserError: the run has other settings; the message names the first.
     """
+    if not (workdir / CONFIG_FILE).is_file():
+        return
+    wanted, stored = flatten(config), flatten(load_config(workdir))
+    for field in sorted(wanted.keys() | stored.keys()):
+        if wanted.get(field) != stored.get(field) and not field.startswith(CHANGEABLE):
+            raise UserError(
+                f"'{workdir}' holds a run with {field}={stored.get(field)!r}, but "
+                f"{wanted.get(field)!r} was asked for; start a new run with --workdir=DIR, or "
+                "delete the old one."
+            )
+
+
+def store_config(config: ConfigDict, workdir: Path) -> None:
+    """Writes the configuration into a run's directory, which is made."""
     path = workdir / CONFIG_FILE
-    if path.is_file():
-        wanted = flatten(config)
-        stored = flatten(load_config(workdir))
-        for field in sorted(wanted.keys() | stored.keys()):
-            if wanted.get(field) != stored.get(field) and not field.startswith(CHANGEABLE):
-                raise UserError(
-                    f"'{workdir}' holds a run with {field}={stored.get(field)!r}, but "
-                    f"{wanted.get(field)!r} was asked for; start a new run with --workdir=DIR, or "
-                    "delete the old one."
-                )
     workdir.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(json.loads(config.to_json()), indent=2) + "\n")

@@ -13,11 +13,12 @@ from data.catalog import Catalog
 from data.images import decode_images, decode_masks
 from dtsnet_jax.checkpoints import Checkpoints
 from dtsnet_jax.errors import UserError
+from dtsnet_jax.inputs import chosen_catalogs
 from dtsnet_jax.mesh import split_batch
 from dtsnet_jax.metrics import image_auroc, pixel_metrics
 from dtsnet_jax.report.heatmaps import write_heatmaps
 from dtsnet_jax.report.table import METRICS, results_table
-from dtsnet_jax.run import Run, build_run, checkpoint_directory, chosen_catalogs
+from dtsnet_jax.run import Run, build_run, checkpoint_directory
 from dtsnet_jax.scoring import image_score
 from dtsnet_jax.step import TrainState
 

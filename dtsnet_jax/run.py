@@ -10,8 +10,6 @@ from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from data.catalog import Catalog
-from data.readers import read_catalogs
 from dtsnet_jax.mesh import data_mesh, replicate
 from dtsnet_jax.model.backbones import get_backbone
 from dtsnet_jax.model.dtsnet import Student
@@ -86,20 +84,6 @@ def build_run(config: ConfigDict) -> Run:
             levels=tuple(config.scoring.levels),
         ),
         initial_state=initial_state,
-    )
-
-
-def chosen_catalogs(config: ConfigDict) -> list[Catalog]:
-    """Lists the images of the categories that a configuration chooses.
-
-    Raises:
-      DataError: an unknown name or category, a wrong root, missing files.
-    """
-    return read_catalogs(
-        config.data.name,
-        config.data.root,
-        config.data.category,
-        held_back=config.data.held_back,
     )
 
 

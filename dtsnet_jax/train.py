@@ -7,17 +7,20 @@ import jax
 from ml_collections import ConfigDict
 
 from data.catalog import Catalog
-from data.images import decode_images
-from data.pipeline import TrainingImages, training_batches
-from data.synthesis import SynthesisOptions
-from data.textures import load_textures
-from dtsnet_jax.checkpoints import Checkpoints
-from dtsnet_jax.config import store_config
+from data.pipeline import training_batches
+from dtsnet_jax.checkpoints import Checkpoints, newest_step
+from dtsnet_jax.config import check_same_run, store_config
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.evaluate import evaluate_category, finish
+from dtsnet_jax.inputs import (
+    chosen_catalogs,
+    chosen_textures,
+    synthesis_options,
+    training_images,
+)
 from dtsnet_jax.mesh import split_batch
 from dtsnet_jax.progress import Progress
-from dtsnet_jax.run import Run, build_run, checkpoint_directory, chosen_catalogs
+from dtsnet_jax.run import Run, build_run, checkpoint_directory
 from dtsnet_jax.step import TrainState
 
 
@@ -34,15 +37,11 @@ def train(config: ConfigDict, workdir: Path) -> dict:
     Raises:
       UserError, DataError: something in the configuration or the files cannot be used.
     """
+    check_same_run(config, workdir)
     catalogs = chosen_catalogs(config)
     epochs = [epochs_of(config, catalog.category) for catalog in catalogs]
-    textures = None
-    if config.synthesis.every:
-        textures = load_textures(
-            config.data.textures, config.data.image_size, gray=config.synthesis.gray_textures
-        )
+    textures = chosen_textures(config)
     run = build_run(config)
-    store_config(config, workdir)
     results = {}
     for catalog, count in zip(catalogs, epochs, strict=True):
         print(catalog.describe())
@@ -90,30 +89,23 @@ def train_category(
     """
     batch_size = config.train.batch_size
     last_step = math.ceil(epochs * len(catalog.train) / batch_size)
-    checkpoints = Checkpoints(
-        checkpoint_directory(workdir, catalog.category), keep=config.train.keep_checkpoints
-    )
+    directory = checkpoint_directory(workdir, catalog.category)
+    trained = newest_step(directory) >= last_step
+    images = None if trained else training_images(config, catalog, textures)
+    store_config(config, workdir)  # only now: files that cannot be used leave nothing behind
+    checkpoints = Checkpoints(directory, keep=config.train.keep_checkpoints)
     try:
         initial = run.initial_state()
         state = checkpoints.restore(initial) or initial
         first_step = int(state.step)
-        if first_step >= last_step:
+        if images is None:
             print(f"{catalog.category}: trained already, {first_step} steps")
             return state
-        normal = decode_images(
-            [sample.path for sample in catalog.train],
-            config.data.image_size,
-            what="training images",
-        )
         batches = training_batches(
-            TrainingImages(normal, None, textures),
+            images,
             batch_size=batch_size,
             synthesize_every=config.synthesis.every,
-            options=SynthesisOptions(
-                masks=tuple(config.synthesis.masks),
-                opacity=tuple(config.synthesis.opacity),
-                opacity_of=config.synthesis.opacity_of,
-            ),
+            options=synthesis_options(config),
             seed=config.seed,
             first_step=first_step,
             last_step=last_step,

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from data.options import SynthesisOptions
 from data.pipeline import TrainingImages, training_batches
-from data.synthesis import SynthesisOptions
 
 COUNT, SIZE = 7, 32
 

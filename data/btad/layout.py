@@ -2,11 +2,17 @@
 
 from pathlib import Path
 
+from data.archives import Archive
 from data.catalog import Catalog
 from data.trees import category_directory, read_tree
 
 CATEGORIES = ("01", "02", "03")
 OUTER_FOLDER = "BTech_Dataset_transformed"
+ARCHIVE = Archive(
+    "https://avires.dimi.uniud.it/papers/btad/btad.zip",
+    sha256="461c9387e515bfed41ecaae07c50cf6b10def647b36c9e31d239ab2736b10d2a",
+    licence="CC BY-NC-SA 4.0",
+)
 
 
 def categories(root: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from data.archives import Archive
 from data.catalog import Catalog
 from data.trees import category_directory, read_tree
 
@@ -11,6 +12,12 @@ OBJECTS = (
     "transistor", "zipper",
 )  # fmt: skip
 CATEGORIES = TEXTURES + OBJECTS
+ARCHIVE = Archive(
+    "https://www.mydrive.ch/shares/38536/3830184030e49fe74747669442f0f282/download/"
+    "420938113-1629952094/mvtec_anomaly_detection.tar.xz",
+    sha256="cf4313b13603bec67abb49ca959488f7eedce2a9f7795ec54446c649ac98cd3d",
+    licence="CC BY-NC-SA 4.0",
+)
 
 
 def categories(root: Path) -> list[str]:
@@ -31,4 +38,6 @@ def read(root: Path, category: str) -> Catalog:
     """
     directory = category_directory(root, category, CATEGORIES)
     train, test, ignored = read_tree(directory, good_name="good", mask_suffix="_mask")
-    return Catalog(category, tuple(train), tuple(test), tuple(ignored))
+    return Catalog(
+        category, tuple(train), tuple(test), tuple(ignored), texture=category in TEXTURES
+    )

@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+from data.archives import Archive
 from data.catalog import Catalog, Sample
 from data.errors import DataError
 from data.trees import category_directory, read_tree
@@ -13,6 +14,11 @@ CATEGORIES = (
 )  # fmt: skip
 SPLIT_FILE = Path("split_csv") / "1cls.csv"
 COLUMNS = ("object", "split", "label", "image", "mask")
+ARCHIVE = Archive(
+    "https://amazon-visual-anomaly.s3.us-west-2.amazonaws.com/VisA_20220922.tar",
+    sha256="2eb8690c803ab37de0324772964100169ec8ba1fa3f7e94291c9ca673f40f362",
+    licence="CC BY 4.0, by others' account CC BY-NC-SA 4.0",
+)
 
 
 def categories(root: Path) -> list[str]:

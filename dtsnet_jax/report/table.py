@@ -1,4 +1,6 @@
-"""The table of a run's results."""
+"""Tables as text."""
+
+from collections.abc import Sequence
 
 METRICS = {
     "image_auroc": "I-AUROC",
@@ -22,13 +24,7 @@ def results_table(report: dict) -> str:
         rows.append([category, *_cells(result["metrics"], names), *counts])
     if len(categories) > 1:
         rows.append(["mean", *_cells(report["mean"], names), "", ""])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(pairs))
-        for pairs in (list(zip(row, widths, strict=True)) for row in rows)
-    ]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    lines.append(f"in percent; protocol {report['protocol']}")
+    lines = [text_table(rows[0], rows[1:]), f"in percent; protocol {report['protocol']}"]
     without = [
         c for c, result in categories.items() if result["test_images"] and not result["masks"]
     ]
@@ -39,6 +35,18 @@ def results_table(report: dict) -> str:
         lines.append(
             f"no good or no defective test images, nothing measured: {', '.join(untested)}"
         )
+    return "\n".join(lines)
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Lays cells out in columns, the first aligned left, the others right."""
+    table = [[str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
+    lines = [
+        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(pairs))
+        for pairs in (list(zip(row, widths, strict=True)) for row in table)
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(lines)
 
 

@@ -1,0 +1,193 @@
+"""Foreground masks M_f of training images: made once an image, stored, found again by content.
+
+A stored mask is a 1-bit PNG of the image's size, named after the SHA-256 of the image file. It is
+therefore found wherever the images lie, and an interrupted run makes only what is missing.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from data.catalog import Catalog, list_images
+from data.errors import DataError
+from data.images import decode_mask, open_rgb, run_with_progress
+
+METHODS = ("none", "isnet", "threshold")
+ISNET = "isnet-general-use"  # Qin et al., 2022, "Highly Accurate Dichotomous Image Segmentation"
+
+MaskFunction = Callable[[Image.Image], np.ndarray]
+
+
+def load_foregrounds(
+    catalog: Catalog, method: str, size: int, *, model: str, cache: Path
+) -> np.ndarray | None:
+    """Returns the foregrounds of a category's training images, making those that are missing.
+
+    Args:
+      catalog: the category; where it is a texture, all is foreground.
+      method: 'isnet' (paper), 'threshold', 'none', or a directory with a mask for each image,
+        DIR/CATEGORY/NAME.png or DIR/NAME.png.
+      size: height and width of the result.
+      model: for 'isnet', the path of its ONNX file; empty: rembg finds or downloads it.
+      cache: directory where masks are stored.
+
+    Returns:
+      (n, size, size) bool, or None where all is foreground.
+
+    Raises:
+      DataError: unknown method, missing package, model or mask, or the disk is full.
+    """
+    if method == "none" or catalog.texture:
+        return None
+    images = [sample.path for sample in catalog.train]
+    if method in METHODS:
+        masks = _stored_masks(images, method, model, cache)
+    else:
+        masks = _users_masks(images, Path(method).expanduser(), catalog.category)
+    result = np.empty((len(images), size, size), bool)
+
+    def load_into(index: int) -> None:
+        result[index] = decode_mask(masks[index], size, images[index])
+
+    run_with_progress(load_into, len(images), "foregrounds")
+    return result
+
+
+def _users_masks(images: Sequence[Path], directory: Path, category: str) -> list[Path]:
+    if not directory.is_dir():
+        raise DataError(
+            f"data.foreground is '{directory}', which is neither a directory of masks nor one of: "
+            f"{', '.join(METHODS)}."
+        )
+    if (directory / category).is_dir():
+        directory = directory / category
+    by_stem = {path.stem.removesuffix("_mask"): path for path in list_images(directory)[0]}
+    for image in images:
+        if image.stem not in by_stem:
+            raise DataError(
+                f"image '{image}' has no foreground mask '{directory / image.stem}.png'; add it, "
+                f"or choose one of: {', '.join(METHODS)}."
+            )
+    return [by_stem[image.stem] for image in images]
+
+
+def _stored_masks(images: Sequence[Path], method: str, model: str, cache: Path) -> list[Path]:
+    """Makes the masks that are not stored yet."""
+    directory = cache / "foregrounds" / _name_of(method, model)
+    stored: list[Path] = [directory] * len(images)
+
+    def find(index: int) -> None:
+        with images[index].open("rb") as file:
+            stored[index] = directory / f"{hashlib.file_digest(file, 'sha256').hexdigest()}.png"
+
+    run_with_progress(find, len(images), "looking for stored foregrounds")
+    missing = [index for index, path in enumerate(stored) if not path.is_file()]
+    if missing:
+        segment = threshold_foreground if method == "threshold" else _isnet(model)
+
+        def make(number: int) -> None:
+            index = missing[number]
+            _store(segment(open_rgb(images[index])), stored[index])
+
+        # IS-Net's runtime uses all cores by itself.
+        workers = 1 if method == "isnet" else None
+        run_with_progress(make, len(missing), f"foregrounds by {method}", workers=workers)
+    return stored
+
+
+def _name_of(method: str, model: str) -> str:
+    if method != "isnet" or not model:
+        return ISNET if method == "isnet" else method
+    path = Path(model).expanduser()
+    if not path.is_file():
+        raise DataError(
+            f"data.foreground_model is '{model}', but there is no such file; give the path of "
+            f"'{ISNET}.onnx', or leave it empty to have it downloaded."
+        )
+    with path.open("rb") as file:
+        return f"isnet-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
+
+
+def _store(foreground: np.ndarray, path: Path) -> None:
+    partial = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            partial = Path(file.name)
+            Image.fromarray(foreground).save(file, "PNG")
+        partial.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"foreground '{path}' could not be written ({error.strerror or error}); make room, or "
+            "choose another directory with $DTSNET_JAX_CACHE. The masks made so far are kept."
+        ) from error
+    finally:
+        if partial is not None:
+            partial.unlink(missing_ok=True)
+
+
+def threshold_foreground(image: Image.Image) -> np.ndarray:
+    """Separates a part from an even background by Otsu's threshold (Otsu, 1979).
+
+    The side of the threshold that most of the image's border lies on is the background. Holes are
+    filled.
+
+    Args:
+      image: 8-bit RGB.
+
+    Returns:
+      (height, width) bool; all True where the image has a single value.
+
+    Raises:
+      DataError: scikit-image is not installed.
+    """
+    try:
+        from skimage.filters import gaussian, threshold_otsu
+    except ImportError as error:
+        raise DataError(
+            "data.foreground is 'threshold', which needs scikit-image; run "
+            "`pip install -r requirements-foreground.txt`."
+        ) from error
+    gray = gaussian(np.asarray(image.convert("L"), np.float32), sigma=2.0)
+    if gray.min() == gray.max():
+        return np.ones(gray.shape, bool)
+    bright = gray > threshold_otsu(gray)
+    border = np.concatenate([bright[0], bright[-1], bright[:, 0], bright[:, -1]])
+    return ndimage.binary_fill_holes(~bright if border.mean() > 0.5 else bright)
+
+
+def _isnet(model: str) -> MaskFunction:
+    """Loads IS-Net; the mask is where it is more than half sure of the foreground."""
+    try:
+        import rembg
+    except (ImportError, SystemExit) as error:  # rembg exits where its runtime is missing
+        raise DataError(
+            "data.foreground is 'isnet', which needs the package rembg; run "
+            "`pip install -r requirements-foreground.txt`, or choose "
+            "--config.data.foreground=threshold, none or a directory of masks."
+        ) from error
+    try:
+        if model:
+            path = Path(model).expanduser().resolve()
+            # rembg accepts model files in its own directory only; this variable sets it.
+            os.environ["U2NET_HOME"] = str(path.parent)
+            session = rembg.new_session("dis_custom", model_path=str(path))
+        else:
+            session = rembg.new_session(ISNET)
+    except Exception as error:  # of rembg's downloader or of the ONNX runtime, many kinds
+        raise DataError(
+            f"IS-Net could not be loaded ({str(error).splitlines()[0]}); give the path of "
+            f"'{ISNET}.onnx' (a release asset of github.com/danielgatis/rembg) with "
+            "--config.data.foreground_model=PATH, or choose --config.data.foreground=threshold."
+        ) from error
+
+    def segment(image: Image.Image) -> np.ndarray:
+        return np.asarray(session.predict(image)[0]) > 127
+
+    return segment
