@@ -5,7 +5,7 @@ import shutil
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -43,10 +43,37 @@ class Archive:
         return next(self.file_name.removesuffix(s) for s in _SUFFIXES if self.file_name.endswith(s))
 
 
+def data_directory() -> Path:
+    """TFDS's directory of data, $TFDS_DATA_DIR or ~/tensorflow_datasets."""
+    return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+
+
 def download_directory() -> Path:
-    """TFDS's directory of manual downloads, below $TFDS_DATA_DIR or ~/tensorflow_datasets."""
-    base = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
-    return Path(base).expanduser() / "downloads" / "manual"
+    """TFDS's directory of archives that were downloaded by hand."""
+    return data_directory() / "downloads" / "manual"
+
+
+def find_tree(
+    categories: Sequence[str], archive: Archive, directory: Path, *, download: bool
+) -> Path:
+    """The extracted tree of a published data set, extracting or downloading it if need be.
+
+    Args:
+      categories: names of the folders in the tree.
+      archive: the data set's archive.
+      directory: holds the tree or the archive.
+      download: whether the archive may be downloaded into it.
+
+    Returns:
+      The directory with the categories' folders, or ``directory`` if it has neither tree nor
+      archive and nothing may be downloaded.
+
+    Raises:
+      DataError: the archive cannot be downloaded, verified or extracted.
+    """
+    if any((directory / category).is_dir() for category in categories):
+        return directory
+    return extracted_archive(archive, directory, download=download) or directory
 
 
 def extracted_archive(archive: Archive, directory: Path, *, download: bool) -> Path | None:

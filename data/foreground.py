@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from data.archives import data_directory
 from data.catalog import Catalog, list_images
 from data.errors import DataError
 from data.images import decode_mask, open_rgb, run_with_progress
@@ -24,21 +25,42 @@ ISNET = "isnet-general-use"  # Qin et al., 2022, "Highly Accurate Dichotomous Im
 MaskFunction = Callable[[Image.Image], np.ndarray]
 
 
-def load_foregrounds(
-    catalog: Catalog, method: str, size: int, *, model: str, cache: Path
-) -> np.ndarray | None:
+def load_foregrounds(catalog: Catalog, method: str, size: int, *, model: str) -> np.ndarray | None:
     """Returns the foregrounds of a category's training images, making those that are missing.
+
+    Args:
+      catalog, method, model: as in ``foreground_files``.
+      size: height and width of the result.
+
+    Returns:
+      (n, size, size) bool, or None where all is foreground.
+
+    Raises:
+      DataError: see ``foreground_files``, or a mask has another size than its image.
+    """
+    masks = foreground_files(catalog, method, model=model)
+    if masks is None:
+        return None
+    result = np.empty((len(masks), size, size), bool)
+
+    def load_into(index: int) -> None:
+        result[index] = decode_mask(masks[index], size, catalog.train[index].path)
+
+    run_with_progress(load_into, len(masks), "foregrounds")
+    return result
+
+
+def foreground_files(catalog: Catalog, method: str, *, model: str) -> list[Path] | None:
+    """Returns the files of the foregrounds of training images, making those that are missing.
 
     Args:
       catalog: the category; where it is a texture, all is foreground.
       method: 'isnet' (paper), 'threshold', 'none', or a directory with a mask for each image,
         DIR/CATEGORY/NAME.png or DIR/NAME.png.
-      size: height and width of the result.
       model: for 'isnet', the path of its ONNX file; empty: rembg finds or downloads it.
-      cache: directory where masks are stored.
 
     Returns:
-      (n, size, size) bool, or None where all is foreground.
+      One file a training image, or None where all is foreground.
 
     Raises:
       DataError: unknown method, missing package, model or mask, or the disk is full.
@@ -47,16 +69,8 @@ def load_foregrounds(
         return None
     images = [sample.path for sample in catalog.train]
     if method in METHODS:
-        masks = _stored_masks(images, method, model, cache)
-    else:
-        masks = _users_masks(images, Path(method).expanduser(), catalog.category)
-    result = np.empty((len(images), size, size), bool)
-
-    def load_into(index: int) -> None:
-        result[index] = decode_mask(masks[index], size, images[index])
-
-    run_with_progress(load_into, len(images), "foregrounds")
-    return result
+        return _stored_masks(images, method, model)
+    return _users_masks(images, Path(method).expanduser(), catalog.category)
 
 
 def _users_masks(images: Sequence[Path], directory: Path, category: str) -> list[Path]:
@@ -77,9 +91,9 @@ def _users_masks(images: Sequence[Path], directory: Path, category: str) -> list
     return [by_stem[image.stem] for image in images]
 
 
-def _stored_masks(images: Sequence[Path], method: str, model: str, cache: Path) -> list[Path]:
+def _stored_masks(images: Sequence[Path], method: str, model: str) -> list[Path]:
     """Makes the masks that are not stored yet."""
-    directory = cache / "foregrounds" / _name_of(method, model)
+    directory = data_directory() / "foregrounds" / _name_of(method, model)
     stored: list[Path] = [directory] * len(images)
 
     def find(index: int) -> None:
@@ -125,7 +139,7 @@ def _store(foreground: np.ndarray, path: Path) -> None:
     except OSError as error:
         raise DataError(
             f"foreground '{path}' could not be written ({error.strerror or error}); make room, or "
-            "choose another directory with $DTSNET_JAX_CACHE. The masks made so far are kept."
+            "choose another directory with $TFDS_DATA_DIR. The masks made so far are kept."
         ) from error
     finally:
         if partial is not None:

@@ -52,6 +52,19 @@ def decode_mask(path: Path, size: int, image_path: Path) -> np.ndarray:
     Raises:
       DataError: the file cannot be decoded, or its size is not the image's.
     """
+    coverage = Image.fromarray(open_mask(path, image_path).astype(np.float32))
+    return np.asarray(coverage.resize((size, size), Image.Resampling.BILINEAR)) > 0.5
+
+
+def open_mask(path: Path, image_path: Path) -> np.ndarray:
+    """Decodes a mask at its own size, see ``decode_mask``.
+
+    Returns:
+      (height, width) bool.
+
+    Raises:
+      DataError: the file cannot be decoded, or its size is not the image's.
+    """
     mask, image = open_image(path), open_image(image_path)
     if mask.size != image.size:
         raise DataError(
@@ -63,9 +76,7 @@ def decode_mask(path: Path, size: int, image_path: Path) -> np.ndarray:
     values = np.asarray(mask)
     if values.ndim == 3:
         values = values.max(axis=-1)
-    defective = values > (127 if path.suffix.lower() in (".jpg", ".jpeg") else 0)
-    coverage = Image.fromarray(defective.astype(np.float32))
-    return np.asarray(coverage.resize((size, size), Image.Resampling.BILINEAR)) > 0.5
+    return values > (127 if path.suffix.lower() in (".jpg", ".jpeg") else 0)
 
 
 def open_image(path: Path) -> Image.Image:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from data import elpv, folder
-from data.archives import download_directory, extracted_archive
+from data.archives import download_directory, find_tree
 from data.btad import layout as btad
 from data.catalog import Catalog, unknown_name_error
 from data.errors import DataError
@@ -62,22 +62,5 @@ def _find_root(name: str, root: str) -> Path:
     if root and not directory.is_dir():
         raise DataError(f"data.root is '{root}', which is no directory; give an existing one.")
     if reader in PUBLISHED:
-        return find_tree(reader, directory, download=not root)
+        return find_tree(reader.CATEGORIES, reader.ARCHIVE, directory, download=not root)
     return directory
-
-
-def find_tree(layout, directory: Path, *, download: bool) -> Path:
-    """The extracted tree of a published data set, extracting or downloading it if need be.
-
-    Args:
-      layout: the data set's module ``layout``.
-      directory: holds the extracted tree or the archive.
-      download: whether the archive may be downloaded into it.
-
-    Raises:
-      DataError: the archive cannot be downloaded, verified or extracted.
-    """
-    if any((directory / category).is_dir() for category in layout.CATEGORIES):
-        return directory
-    extracted = extracted_archive(layout.ARCHIVE, directory, download=download)
-    return directory if extracted is None else extracted

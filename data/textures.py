@@ -1,12 +1,12 @@
 """Images that anomalies are made of: the Describable Textures Dataset, or any others."""
 
 import importlib.util
-import os
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from data.archives import data_directory
 from data.catalog import list_images
 from data.errors import DataError
 from data.images import decode_images
@@ -86,7 +86,7 @@ def _load_dtd(size: int) -> np.ndarray:
     import tensorflow_datasets as tfds
 
     try:
-        builder = tfds.builder("dtd", data_dir=os.environ.get("TFDS_DATA_DIR"))
+        builder = tfds.builder("dtd", data_dir=data_directory())
         builder.download_and_prepare()
     except Exception as error:  # of TFDS and its downloader, many kinds
         reason = (str(error) or type(error).__name__).splitlines()[0]

@@ -1,6 +1,5 @@
 """What a configuration says about images, carried out: catalogs, textures, training images."""
 
-
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -12,7 +11,6 @@ from data.options import SynthesisOptions
 from data.pipeline import TrainingImages
 from data.readers import read_catalogs
 from data.textures import load_textures
-from dtsnet_jax.weights.sources import cache_directory
 
 
 def chosen_catalogs(config: ConfigDict) -> list[Catalog]:
@@ -64,9 +62,7 @@ def training_images(
         }
     )
     normal = decode_images([s.path for s in catalog.train], size, what="training images")
-    foreground = load_foregrounds(
-        catalog, method, size, model=config.data.foreground_model, cache=cache_directory()
-    )
+    foreground = load_foregrounds(catalog, method, size, model=config.data.foreground_model)
     return TrainingImages(normal, foreground, textures)
 
 

@@ -1,1 +1,5 @@
-"""BTAD (Mishra et al., ISIE 2021): CC BY-NC-SA 4.0, non-commercial."""
+"""BTAD for TFDS: ``import data.btad; tfds.load("btad/01")``."""
+
+from data.btad.btad_dataset_builder import Builder
+
+__all__ = ["Builder"]

@@ -1,1 +1,5 @@
-"""MVTec AD (Bergmann et al., CVPR 2019): CC BY-NC-SA 4.0, non-commercial."""
+"""MVTec AD for TFDS: ``import data.mvtec_ad; tfds.load("mvtec_ad/bottle")``."""
+
+from data.mvtec_ad.mvtec_ad_dataset_builder import Builder
+
+__all__ = ["Builder"]

@@ -1,1 +1,5 @@
-"""VisA (Zou et al., ECCV 2022): CC BY 4.0 by its authors' page, CC BY-NC-SA 4.0 by others."""
+"""VisA for TFDS: ``import data.visa; tfds.load("visa/candle")``."""
+
+from data.visa.visa_dataset_builder import Builder
+
+__all__ = ["Builder"]

@@ -1,0 +1,11 @@
+"""The TFDS builder of BTAD."""
+
+from data.btad import layout
+from data.dataset_builder import AnomalyDatasetBuilder, category_configs
+
+
+class Builder(AnomalyDatasetBuilder):
+    """BTAD, one configuration a category; see README.md beside this file."""
+
+    LAYOUT = layout
+    BUILDER_CONFIGS = category_configs(layout)

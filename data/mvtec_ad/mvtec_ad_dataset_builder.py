@@ -1,0 +1,11 @@
+"""The TFDS builder of MVTec AD."""
+
+from data.dataset_builder import AnomalyDatasetBuilder, category_configs
+from data.mvtec_ad import layout
+
+
+class Builder(AnomalyDatasetBuilder):
+    """MVTec AD, one configuration a category; see README.md beside this file."""
+
+    LAYOUT = layout
+    BUILDER_CONFIGS = category_configs(layout)
