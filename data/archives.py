@@ -26,11 +26,13 @@ class Archive:
       address: where it is downloaded from.
       sha256: of the whole file, in hexadecimal digits.
       licence: its name; the user has to respect it.
+      outer_folder: the folder in the archive that holds the categories' folders, if any.
     """
 
     address: str
     sha256: str
     licence: str
+    outer_folder: str = ""
 
     @property
     def file_name(self) -> str:
@@ -71,9 +73,12 @@ def find_tree(
     Raises:
       DataError: the archive cannot be downloaded, verified or extracted.
     """
-    if any((directory / category).is_dir() for category in categories):
-        return directory
-    return extracted_archive(archive, directory, download=download) or directory
+    candidates = (directory, directory / archive.outer_folder)
+    for root in candidates:
+        if any((root / category).is_dir() for category in categories):
+            return root
+    extracted = extracted_archive(archive, directory, download=download)
+    return directory if extracted is None else extracted / archive.outer_folder
 
 
 def extracted_archive(archive: Archive, directory: Path, *, download: bool) -> Path | None:

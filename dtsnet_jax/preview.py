@@ -13,7 +13,7 @@ from dtsnet_jax.report.contact_sheet import contact_sheet
 
 ROWS = 8
 COLUMNS = ("normal", "foreground", "first", "second", "mask", "texture", "opacity", "synthetic")
-TITLES = ("normal", "foreground M_f", "M_1", "M_2", "M", "texture", "β", "synthetic")
+TITLES = ("normal", "foreground M_f", "M_1", "M_2", "M", "texture", "opacity", "synthetic")
 
 
 def preview(config: ConfigDict, workdir: Path) -> list[Path]:

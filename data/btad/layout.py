@@ -7,11 +7,11 @@ from data.catalog import Catalog
 from data.trees import category_directory, read_tree
 
 CATEGORIES = ("01", "02", "03")
-OUTER_FOLDER = "BTech_Dataset_transformed"
 ARCHIVE = Archive(
     "https://avires.dimi.uniud.it/papers/btad/btad.zip",
     sha256="461c9387e515bfed41ecaae07c50cf6b10def647b36c9e31d239ab2736b10d2a",
     licence="CC BY-NC-SA 4.0",
+    outer_folder="BTech_Dataset_transformed",
 )
 
 
@@ -25,14 +25,12 @@ def read(root: Path, category: str) -> Catalog:
     """Lists a category.
 
     Args:
-      root: the extracted archive, with or without its outer folder.
+      root: the directory with the categories' folders.
       category: one of ``CATEGORIES``.
 
     Raises:
       DataError: wrong root, a mask is missing.
     """
-    if (root / OUTER_FOLDER).is_dir():
-        root = root / OUTER_FOLDER
     directory = category_directory(root, category, CATEGORIES)
     train, test, ignored = read_tree(directory, good_name="ok")
     return Catalog(category, tuple(train), tuple(test), tuple(ignored))
