@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 import numpy as np
+import requests
 from PIL import Image
 
 from data.archives import data_directory
@@ -87,7 +88,10 @@ def _load_dtd(size: int) -> np.ndarray:
 
     try:
         builder = tfds.builder("dtd", data_dir=data_directory())
-        builder.download_and_prepare()
+        if not builder.is_prepared():  # asked first, as TFDS retries for minutes
+            requests.head(DTD_ADDRESS, timeout=20).raise_for_status()
+        config = tfds.download.DownloadConfig(try_download_gcs=False)
+        builder.download_and_prepare(download_config=config)
     except Exception as error:  # of TFDS and its downloader, many kinds
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(f"DTD could not be prepared by TFDS ({reason}); {_ADVICE}") from error

@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests import miniature
+
 
 def photograph(seed: int, size: tuple[int, int] = (40, 48)) -> Image.Image:
     """A smooth random picture of (height, width)."""
@@ -43,3 +45,18 @@ def own_images(tmp_path) -> Path:
         mask[10:20, 12 : 20 + index] = 255
         save(Image.fromarray(mask), root / "masks" / "scratch" / f"{index:03}_mask.png")
     return root
+
+
+@pytest.fixture(scope="session")
+def miniatures(tmp_path_factory) -> Path:
+    """The directory of all miniature data sets; tests that change them copy them first."""
+    root = tmp_path_factory.mktemp("miniatures")
+    miniature.write_all(root)
+    return root
+
+
+@pytest.fixture
+def tfds_data(tmp_path, monkeypatch) -> Path:
+    """An empty directory of TFDS's data."""
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
+    return tmp_path / "tfds"

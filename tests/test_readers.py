@@ -1,16 +1,13 @@
-import csv
-
 import numpy as np
 import pytest
-from PIL import Image
+import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from data import elpv
 from data.errors import DataError
 from data.readers import read_catalogs
 from data.textures import find_textures, load_textures
 from tests.conftest import photograph, save
-
-MASK = Image.fromarray(np.uint8([[0, 1], [0, 1]])).resize((48, 40), Image.Resampling.NEAREST)
 
 
 def read(name, root, category="", held_back=0.2):
@@ -93,82 +90,6 @@ class TestElpv:
         assert tuple(c.category for c in catalogs) == elpv.CATEGORIES
 
 
-def mvtec_tree(root, category="bottle"):
-    base = root / category
-    for index in range(3):
-        save(photograph(index), base / "train" / "good" / f"{index:03}.png")
-    save(photograph(9), base / "test" / "good" / "000.png")
-    save(photograph(10), base / "test" / "broken_large" / "000.png")
-    save(MASK, base / "ground_truth" / "broken_large" / "000_mask.png")
-    return root
-
-
-class TestMvtec:
-    def test_reads_a_category(self, tmp_path):
-        (catalog,) = read("mvtec_ad", mvtec_tree(tmp_path), "bottle")
-        assert len(catalog.train) == 3
-        assert [(s.defect, s.label) for s in catalog.test] == [("broken_large", 1), ("good", 0)]
-        assert catalog.test[0].mask.name == "000_mask.png"
-
-    def test_root_one_level_off_is_explained(self, tmp_path):
-        root = mvtec_tree(tmp_path / "mvtec")
-        with pytest.raises(DataError, match="give its parent"):
-            read("mvtec_ad", root / "bottle", "bottle")
-        with pytest.raises(DataError, match=r"did you mean '.*mvtec'"):
-            read("mvtec_ad", tmp_path, "bottle")
-
-    def test_unknown_category(self, tmp_path):
-        with pytest.raises(DataError, match="Did you mean 'bottle'"):
-            read("mvtec_ad", mvtec_tree(tmp_path), "botle")
-
-    def test_missing_mask(self, tmp_path):
-        root = mvtec_tree(tmp_path)
-        (root / "bottle/ground_truth/broken_large/000_mask.png").unlink()
-        with pytest.raises(DataError, match=r"test/broken_large/000\.png.*no mask"):
-            read("mvtec_ad", root, "bottle")
-
-
-def test_visa_gives_the_same_samples_from_both_trees(tmp_path):
-    raw, arranged = tmp_path / "raw", tmp_path / "arranged"
-    rows = []
-    for index in range(4):
-        name = f"candle/Data/Images/Normal/{index:04}.JPG"
-        save(photograph(index), raw / name)
-        split = "train" if index < 3 else "test"
-        rows.append(("candle", split, "normal", name, ""))
-        save(photograph(index), arranged / "candle" / split / "good" / f"{index:04}.JPG")
-    image, mask = "candle/Data/Images/Anomaly/000.JPG", "candle/Data/Masks/Anomaly/000.png"
-    save(photograph(9), raw / image)
-    save(MASK, raw / mask)
-    save(photograph(9), arranged / "candle" / "test" / "bad" / "000.JPG")
-    save(MASK, arranged / "candle" / "ground_truth" / "bad" / "000.png")
-    rows.append(("candle", "test", "anomaly", image, mask))
-    (raw / "split_csv").mkdir()
-    with (raw / "split_csv" / "1cls.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("object", "split", "label", "image", "mask"), *rows])
-
-    def summary(root):
-        (catalog,) = read("visa", root, "candle")
-        test = sorted((s.path.name, s.defect, s.mask and s.mask.name) for s in catalog.test)
-        return [s.path.name for s in catalog.train], test
-
-    assert summary(raw) == summary(arranged)
-    assert summary(raw)[1] == [("000.JPG", "bad", "000.png"), ("0003.JPG", "good", None)]
-
-
-@pytest.mark.parametrize("outer", ["", "BTech_Dataset_transformed"])
-def test_btad_with_and_without_its_outer_folder(tmp_path, outer):
-    base = tmp_path / outer / "02"
-    for index in range(2):
-        save(photograph(index), base / "train" / "ok" / f"{index}.png")
-    save(photograph(2), base / "test" / "ok" / "7.png")
-    save(photograph(3), base / "test" / "ko" / "8.bmp")
-    save(MASK, base / "ground_truth" / "ko" / "8.png")
-    (catalog,) = read("btad", tmp_path, "02")
-    assert [(s.path.name, s.defect) for s in catalog.test] == [("8.bmp", "ko"), ("7.png", "good")]
-    assert catalog.has_masks
-
-
 class TestTextures:
     def test_scikit_image_photographs_exist(self):
         assert all(path.is_file() for path in find_textures("scikit-image"))
@@ -177,12 +98,50 @@ class TestTextures:
         assert (textures[..., 0] == textures[..., 2]).all()
 
     def test_none_is_refused_with_advice(self):
-        with pytest.raises(DataError, match="DTD"):
+        with pytest.raises(DataError, match="Describable Textures Dataset"):
             find_textures("")
 
     def test_empty_directory_is_refused(self, tmp_path):
         with pytest.raises(DataError, match="no image"):
             find_textures(str(tmp_path))
+
+    def test_dtd_comes_from_tfds(self, tfds_data):
+        shades = np.arange(7, dtype=np.uint8) * 30
+        images = [np.full((20, 30, 3), shade, np.uint8) for shade in shades]
+        features = tfds.features.FeaturesDict(
+            {
+                "file_name": tfds.features.Text(),
+                "image": tfds.features.Image(encoding_format="png"),
+                "label": tfds.features.ClassLabel(num_classes=47),
+            }
+        )
+        examples = [{"file_name": "x", "image": image, "label": 0} for image in images]
+        tfds.dataset_builders.store_as_tfds_dataset(
+            name="dtd",
+            version="3.0.1",
+            features=features,
+            split_datasets={
+                "train": tf.data.Dataset.from_generator(
+                    lambda: iter(examples[:3]), output_signature=features.get_tensor_spec()
+                ),
+                "test": tf.data.Dataset.from_generator(
+                    lambda: iter(examples[3:5]), output_signature=features.get_tensor_spec()
+                ),
+                "validation": tf.data.Dataset.from_generator(
+                    lambda: iter(examples[5:]), output_signature=features.get_tensor_spec()
+                ),
+            },
+            data_dir=tfds_data,
+        )
+        textures = load_textures("dtd", 16, gray=False)
+        assert textures.shape == (7, 16, 16, 3)
+        assert sorted(textures[:, 8, 8, 0]) == sorted(shades)
+
+    def test_dtd_without_a_connection_stops_with_advice(self, tfds_data, monkeypatch):
+        for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, "http://127.0.0.1:9")
+        with pytest.raises(DataError, match=r"DTD could not be prepared.*data\.textures=DIR"):
+            load_textures("dtd", 16, gray=False)
 
     def test_directories_are_searched_to_the_bottom(self, tmp_path):
         save(photograph(0), tmp_path / "images" / "banded" / "banded_0001.jpg")

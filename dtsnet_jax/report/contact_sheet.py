@@ -18,7 +18,9 @@ def contact_sheet(titles: Sequence[str], rows: Sequence[Sequence[np.ndarray | st
       rows: one a sample; a cell is (h, w, 3) uint8, (h, w) bool, or a text.
     """
     step = CELL + GAP
-    sheet = Image.new("RGB", (len(titles) * step + GAP, TITLE_HEIGHT + len(rows) * step), "lightgray")
+    sheet = Image.new(
+        "RGB", (len(titles) * step + GAP, TITLE_HEIGHT + len(rows) * step), "lightgray"
+    )
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(15)
     for column, title in enumerate(titles):
