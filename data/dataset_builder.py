@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from data.archives import download_directory, find_tree
 from data.catalog import Sample
 from data.foreground import foreground_files
-from data.images import open_image, open_mask
+from data.images import image_size, open_mask
 
 
 @dataclasses.dataclass
@@ -79,8 +79,7 @@ class AnomalyDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=T
     ) -> Iterator[tuple[str, dict]]:
         for index, sample in enumerate(samples):
             name = sample.path.relative_to(root).as_posix()
-            image = open_image(sample.path)
-            shape = (image.height, image.width)
+            shape = image_size(sample.path)[::-1]
             mask = np.zeros(shape, bool)
             if sample.mask is not None:
                 mask = open_mask(sample.mask, sample.path)

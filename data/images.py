@@ -1,11 +1,12 @@
 """Decodes image files of every common kind into arrays of one shape."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from tqdm import tqdm
 
 from data.catalog import Sample
@@ -65,11 +66,11 @@ def open_mask(path: Path, image_path: Path) -> np.ndarray:
     Raises:
       DataError: the file cannot be decoded, or its size is not the image's.
     """
-    mask, image = open_image(path), open_image(image_path)
-    if mask.size != image.size:
+    mask, (width, height) = open_image(path), image_size(image_path)
+    if mask.size != (width, height):
         raise DataError(
             f"mask '{path}' is {mask.width}×{mask.height} pixels, but its image '{image_path}' is "
-            f"{image.width}×{image.height}; a mask has the size of its image."
+            f"{width}×{height}; a mask has the size of its image."
         )
     if mask.mode in ("RGBA", "LA", "PA"):
         mask = mask.convert("RGB")
@@ -85,10 +86,29 @@ def open_image(path: Path) -> Image.Image:
     Raises:
       DataError: the file is missing, empty, cut short or no image.
     """
+    with _opened(path) as image:
+        image.load()
+        return ImageOps.exif_transpose(image)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height that ``open_image`` would give, from the file's header alone.
+
+    Raises:
+      DataError: the file is missing, empty or no image.
+    """
+    with _opened(path) as image:
+        # The base class's method, because that of PNG files decodes the whole image.
+        rotation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+        # A TIFF file's size has been turned already when it is opened.
+        return image.size[::-1] if rotation >= 5 and image.format != "TIFF" else image.size
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
-            image.load()
-            return ImageOps.exif_transpose(image)
+            yield image
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         size = path.stat().st_size if path.is_file() else None
         found = "does not exist" if size is None else f"cannot be decoded ({size} bytes: {error})"

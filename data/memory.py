@@ -15,6 +15,11 @@ def image_bytes(count: int, size: int, *, channels: int = 3) -> int:
     return count * size * size * channels
 
 
+def training_bytes(count: int, size: int, *, channels: int = 3) -> int:
+    """Bytes of images to train on: the decoded array, and TensorFlow's copy that it draws from."""
+    return 2 * image_bytes(count, size, channels=channels)
+
+
 def free_memory() -> int:
     """Bytes that can still be taken, by the machine's or the container's account."""
     free = psutil.virtual_memory().available

@@ -11,7 +11,7 @@ from data.archives import data_directory
 from data.catalog import list_images
 from data.errors import DataError
 from data.images import decode_images
-from data.memory import image_bytes, plan_memory
+from data.memory import plan_memory, training_bytes
 
 DTD_ADDRESS = "https://www.robots.ox.ac.uk/~vgg/data/dtd/"
 DTD_SPLITS = "train+test+validation"  # 5,640 images in all
@@ -49,7 +49,7 @@ def load_textures(source: str, size: int, *, gray: bool) -> np.ndarray:
         textures = _load_dtd(size)
     else:
         files = find_textures(source)
-        plan_memory({f"{len(files)} textures": image_bytes(len(files), size)})
+        plan_memory({f"{len(files)} textures": training_bytes(len(files), size)})
         textures = decode_images(files, size, what="textures")
     if gray:
         for texture in textures:
@@ -96,7 +96,7 @@ def _load_dtd(size: int) -> np.ndarray:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(f"DTD could not be prepared by TFDS ({reason}); {_ADVICE}") from error
     count = sum(builder.info.splits[name].num_examples for name in DTD_SPLITS.split("+"))
-    plan_memory({f"{count} textures": image_bytes(count, size)})
+    plan_memory({f"{count} textures": training_bytes(count, size)})
     result = np.empty((count, size, size, 3), np.uint8)
     for index, example in enumerate(tfds.as_numpy(builder.as_dataset(split=DTD_SPLITS))):
         image = Image.fromarray(example["image"]).resize((size, size), Image.Resampling.BILINEAR)

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from data.catalog import Catalog
 from data.images import decode_images, decode_masks
+from data.memory import image_bytes, plan_memory
 from dtsnet_jax.checkpoints import Checkpoints
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.inputs import chosen_catalogs
@@ -81,6 +82,14 @@ def evaluate_category(
     if not catalog.test:
         return result
     size = config.data.image_size
+    count = len(catalog.test)
+    plan_memory(
+        {
+            f"{count} test images": image_bytes(count, size),
+            "their score maps": image_bytes(count, size, channels=4),  # float32
+            "their masks": image_bytes(count, size, channels=1),
+        }
+    )
     images = decode_images([s.path for s in catalog.test], size, what="test images")
     started = time.monotonic()
     maps = score_images(run, state, images, batch_size=config.scoring.batch_size)

@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 from data.catalog import Catalog
 from data.foreground import load_foregrounds
 from data.images import decode_images
-from data.memory import image_bytes, plan_memory
+from data.memory import plan_memory, training_bytes
 from data.options import SynthesisOptions
 from data.pipeline import TrainingImages
 from data.readers import read_catalogs
@@ -55,10 +55,10 @@ def training_images(
     method = config.data.foreground if config.synthesis.every else "none"
     plan_memory(
         {
-            f"{count} training images": image_bytes(count, size),
+            f"{count} training images": training_bytes(count, size),
             "their foregrounds": 0
             if method == "none" or catalog.texture
-            else image_bytes(count, size, channels=1),
+            else training_bytes(count, size, channels=1),
         }
     )
     normal = decode_images([s.path for s in catalog.train], size, what="training images")

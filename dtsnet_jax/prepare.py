@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from data.catalog import Catalog
 from data.images import decode_images, decode_masks
-from data.memory import format_bytes, image_bytes
+from data.memory import format_bytes, training_bytes
 from dtsnet_jax.inputs import chosen_catalogs, chosen_textures, training_images
 from dtsnet_jax.report.table import text_table
 
@@ -35,7 +35,16 @@ def prepare(config: ConfigDict) -> str:
     if textures is not None:
         seconds = f"{time.monotonic() - started:.1f}"
         rows.append(
-            ("textures", len(textures), "", "", "", "", seconds, format_bytes(textures.nbytes))
+            (
+                "textures",
+                len(textures),
+                "",
+                "",
+                "",
+                "",
+                seconds,
+                format_bytes(training_bytes(len(textures), config.data.image_size)),
+            )
         )
     rows += [_prepare_category(config, catalog) for catalog in catalogs]
     header = ("category", "train", "test", "masks", "foregrounds", "covered", "seconds", "memory")
@@ -69,6 +78,6 @@ def _prepare_category(config: ConfigDict, catalog: Catalog) -> tuple:
         covered,
         f"{time.monotonic() - started:.1f}",
         format_bytes(
-            image_bytes(len(catalog.train), size) + image_bytes(foregrounds, size, channels=1)
+            training_bytes(len(catalog.train), size) + training_bytes(foregrounds, size, channels=1)
         ),
     )

@@ -4,7 +4,7 @@ import tifffile
 from PIL import Image
 
 from data.errors import DataError
-from data.images import decode_image, decode_mask
+from data.images import decode_image, decode_mask, image_size, open_image
 from tests.conftest import photograph, save
 
 SIZE = 32
@@ -112,3 +112,14 @@ def test_mask_of_another_size_is_refused(tmp_path):
     mask = save(Image.new("L", (20, 20)), tmp_path / "m.png")
     with pytest.raises(DataError, match=r"m\.png.*20×20.*i\.png.*48×40"):
         decode_mask(mask, SIZE, image)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_the_size_in_the_header_is_that_of_the_decoded_image(tmp_path, suffix):
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        path = tmp_path / f"{orientation}{suffix}"
+        photograph(0, (40, 50)).save(path, exif=exif)
+        assert image_size(path) == open_image(path).size
+        assert image_size(path) == ((50, 40) if orientation < 5 else (40, 50))

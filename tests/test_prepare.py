@@ -45,7 +45,7 @@ def test_two_categories_are_trained_and_measured(name, miniatures, tfds_data, tm
         assert set(result["metrics"]) == {"image_auroc", "pixel_auroc", "pro", "pro_per_image"}
     printed = capsys.readouterr().out
     assert "mean" in printed
-    assert "memory: 6 training images 73.7 kB" in printed
+    assert "memory: 6 training images 147.5 kB" in printed
 
 
 def test_prepare_says_what_it_made(miniatures, tfds_data, capsys):
@@ -74,7 +74,7 @@ def test_preview_shows_each_category(miniatures, tfds_data, tmp_path):
 
 def test_more_than_fits_is_refused_before_anything_is_decoded(miniatures, tfds_data, monkeypatch):
     monkeypatch.setattr(memory, "free_memory", lambda: 1000)
-    with pytest.raises(DataError, match=r"need 110\.6 kB .*1\.0 kB are free"):
+    with pytest.raises(DataError, match=r"need 221\.2 kB .*1\.0 kB are free"):
         prepare(small_config(miniatures, "mvtec_ad"))
 
 
