@@ -99,10 +99,17 @@ def extracted_archive(archive: Archive, directory: Path, *, download: bool) -> P
     if target.is_dir():
         return target
     path = directory / archive.file_name
-    if not path.is_file():
-        if not download:
-            return None
+    if path.is_file():
+        _verify(archive, path)
+    elif download:
         _download(archive, directory)
+    else:
+        return None
+    _extract(path, target)
+    return target
+
+
+def _verify(archive: Archive, path: Path) -> None:
     print(f"verifying '{path}'")
     found = pooch.file_hash(str(path))
     if found != archive.sha256:
@@ -110,8 +117,6 @@ def extracted_archive(archive: Archive, directory: Path, *, download: bool) -> P
             f"archive '{path}' has the SHA-256 {found}, expected {archive.sha256}; it is damaged "
             "or another version: delete it and download it again."
         )
-    _extract(path, target)
-    return target
 
 
 def _download(archive: Archive, directory: Path) -> None:

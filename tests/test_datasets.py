@@ -1,9 +1,12 @@
 """MVTec AD, VisA and BTAD: trees, archives, TFDS builders, on miniatures in the real layout."""
 
+import functools
 import hashlib
+import http.server
 import io
 import shutil
 import tarfile
+import threading
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -206,6 +209,52 @@ def test_a_data_set_that_cannot_be_downloaded_says_where_to_get_it(tfds_data, mo
     monkeypatch.setattr(READERS["btad"], "ARCHIVE", unreachable)
     with pytest.raises(DataError, match=r"127\.0\.0\.1:9/btad\.zip elsewhere and put it into"):
         read("btad", "", "01")
+
+
+@pytest.fixture
+def served(packed):
+    """Serves a data set's archive over HTTP instead of leaving it in the download folder."""
+    servers = []
+
+    def make(name: str) -> None:
+        path = packed(name)
+        directory = path.parent.parent / "served"
+        directory.mkdir()
+        path.rename(directory / path.name)
+        handler = functools.partial(QuietHandler, directory=directory)
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        layout = READERS[name]
+        layout.ARCHIVE = replace(
+            layout.ARCHIVE, address=f"http://127.0.0.1:{server.server_port}/{path.name}"
+        )
+
+    yield make
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def test_an_archive_is_downloaded_and_verified(served, miniatures):
+    served("visa")
+    downloaded = read("visa", "", "candle")
+    assert len(downloaded.train) == miniature.TRAIN
+    assert len(downloaded.test) == miniature.TEST_GOOD + miniature.DEFECTIVE
+
+
+def test_a_download_with_another_hash_is_refused(served, tfds_data):
+    served("btad")
+    layout = READERS["btad"]
+    layout.ARCHIVE = replace(layout.ARCHIVE, sha256="0" * 64)
+    with pytest.raises(DataError, match=r"btad\.zip' could not be downloaded \(SHA256 hash of"):
+        read("btad", "", "01")
+    assert list((tfds_data / "downloads" / "manual").iterdir()) == []
 
 
 class BuilderTest:
