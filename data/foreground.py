@@ -7,6 +7,7 @@ therefore found wherever the images lie, and an interrupted run makes only what 
 import hashlib
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -82,6 +83,12 @@ def _users_masks(images: Sequence[Path], directory: Path, category: str) -> list
     if (directory / category).is_dir():
         directory = directory / category
     by_stem = {path.stem.removesuffix("_mask"): path for path in list_images(directory)[0]}
+    repeated = [stem for stem, n in Counter(image.stem for image in images).items() if n > 1]
+    if repeated:
+        raise DataError(
+            f"several training images are called '{repeated[0]}', so that masks cannot be found by "
+            "name; give these images names of their own."
+        )
     for image in images:
         if image.stem not in by_stem:
             raise DataError(

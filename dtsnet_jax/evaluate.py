@@ -16,7 +16,7 @@ from dtsnet_jax.checkpoints import Checkpoints
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.inputs import chosen_catalogs
 from dtsnet_jax.mesh import split_batch
-from dtsnet_jax.metrics import image_auroc, pixel_metrics
+from dtsnet_jax.metrics import pixel_metrics, ranking_metrics
 from dtsnet_jax.report.heatmaps import write_heatmaps
 from dtsnet_jax.report.table import METRICS, results_table
 from dtsnet_jax.run import Run, build_run, checkpoint_directory
@@ -69,7 +69,8 @@ def evaluate_category(
     """Scores and measures one category and writes its heat maps.
 
     Returns:
-      Metrics in [0, 1] (absent where undefined), counts, and every test image with its score.
+      Metrics in [0, 1] (absent where undefined), the thresholds of the largest F1, counts, and
+      every test image with its score.
     """
     result = {
         "step": int(state.step),
@@ -77,6 +78,7 @@ def evaluate_category(
         "test_images": len(catalog.test),
         "masks": catalog.has_masks,
         "metrics": {},
+        "thresholds": {},
         "images": [],
     }
     if not catalog.test:
@@ -96,14 +98,8 @@ def evaluate_category(
     result["scoring_seconds"] = round(time.monotonic() - started, 2)
     scores = image_score(maps)
     labels = np.array([sample.label for sample in catalog.test])
-    metrics = {"image_auroc": image_auroc(labels, scores)}
     masks = decode_masks(catalog.test, size) if catalog.has_masks else None
-    if masks is not None:
-        pixels = pixel_metrics(masks, maps)
-        metrics |= {
-            "pixel_auroc": pixels.auroc, "pro": pixels.pro, "pro_per_image": pixels.pro_per_image,
-        }  # fmt: skip
-    result["metrics"] = {name: value for name, value in metrics.items() if value is not None}
+    result |= measure(labels, scores, masks, maps)
     result["images"] = [
         {"file": str(sample.path), "defect": sample.defect, "score": float(score)}
         for sample, score in zip(catalog.test, scores, strict=True)
@@ -112,6 +108,36 @@ def evaluate_category(
         directory = workdir / catalog.category / "heatmaps"
         write_heatmaps(directory, catalog.test, images, maps, masks)
     return result
+
+
+def measure(
+    labels: np.ndarray, scores: np.ndarray, masks: np.ndarray | None, maps: np.ndarray
+) -> dict[str, dict[str, float]]:
+    """Computes every metric that is defined.
+
+    Args:
+      labels: (n,) 0 for good, 1 for defective images.
+      scores: (n,) image scores.
+      masks: (n, h, w) bool, or None.
+      maps: (n, h, w) score maps.
+
+    Returns:
+      'metrics' in [0, 1] by their names in ``report.table.METRICS``, and 'thresholds'.
+    """
+    rankings = {"image": ranking_metrics(labels, scores)}
+    metrics, thresholds = {}, {}
+    pixels = None if masks is None else pixel_metrics(masks, maps)
+    if pixels is not None:
+        rankings["pixel"] = pixels.ranking
+        metrics |= {"pro": pixels.pro, "pro_per_image": pixels.pro_per_image}
+    for unit, ranking in rankings.items():
+        if ranking is not None:
+            metrics[f"{unit}_auroc"] = ranking.auroc
+            metrics[f"{unit}_average_precision"] = ranking.average_precision
+            metrics[f"{unit}_f1_max"] = ranking.f1_max
+            thresholds[unit] = ranking.f1_threshold
+    defined = {name: value for name, value in metrics.items() if value is not None}
+    return {"metrics": defined, "thresholds": thresholds}
 
 
 def score_images(run: Run, state: TrainState, images: np.ndarray, *, batch_size: int) -> np.ndarray:

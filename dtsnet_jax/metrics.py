@@ -3,132 +3,172 @@
 ``pro`` is the standard protocol, over the whole test set and every distinct score;
 ``pro_per_image`` is what the released code of reverse distillation and DTSNet computes. Literature
 mixes the two, so both are printed, each under its own name.
+
+Every metric but the last needs only the scores of good pixels and those of defective ones, each
+sorted: what a threshold counts is then found by bisection. Defective pixels are few, so this is
+fast and takes little memory.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from sklearn.metrics import roc_auc_score
 
 _EIGHT_CONNECTED = np.ones((3, 3), int)
 
 
-def image_auroc(labels: np.ndarray, scores: np.ndarray) -> float | None:
-    """Area under the ROC curve over images (I-AUROC).
+@dataclass(frozen=True)
+class RankingMetrics:
+    """How well scores tell defective from good.
+
+    Attributes:
+      auroc: area under the ROC curve.
+      average_precision: precision averaged over the recall steps (not interpolated).
+      f1_max: the largest F1 that any threshold reaches.
+      f1_threshold: the highest threshold that reaches it; at or above is called defective.
+    """
+
+    auroc: float
+    average_precision: float
+    f1_max: float
+    f1_threshold: float
+
+
+def ranking_metrics(labels: np.ndarray, scores: np.ndarray) -> RankingMetrics | None:
+    """Measures images or pixels.
 
     Args:
-      labels: (n,) 0 for good, 1 for defective.
-      scores: (n,) larger is more anomalous.
+      labels: any shape, true or 1 for defective.
+      scores: the same shape; larger is more anomalous.
 
     Returns:
-      The area, or None where one of the classes is missing and it is undefined.
+      The metrics, or None where one of the classes is missing and they are undefined.
+
+    Raises:
+      ValueError: the shapes differ or a score is not finite.
     """
-    if len(np.unique(labels)) < 2:
-        return None
-    return float(roc_auc_score(labels, scores))
+    labels = _checked(labels, scores)
+    good, defective = np.sort(scores[~labels]), np.sort(scores[labels])
+    return _ranking(good, defective) if len(good) and len(defective) else None
+
+
+def _checked(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    if labels.shape != scores.shape:
+        raise ValueError(f"labels have shape {labels.shape} but scores {scores.shape}")
+    if not np.isfinite(scores).all():
+        raise ValueError("scores hold values that are not finite")
+    return labels.astype(bool)
+
+
+def _ranking(good: np.ndarray, defective: np.ndarray) -> RankingMetrics:
+    """Both sorted upwards and not empty. Thresholds that matter are the defective scores."""
+    below = np.searchsorted(good, defective, side="left")
+    not_above = np.searchsorted(good, defective, side="right")
+    false_positives = len(good) - below
+    true_positives = len(defective) - np.searchsorted(defective, defective, side="left")
+    f1 = 2 * true_positives / (true_positives + false_positives + len(defective))
+    best = len(f1) - 1 - int(np.argmax(f1[::-1]))
+    return RankingMetrics(
+        auroc=float((below + not_above).mean() / 2 / len(good)),
+        average_precision=float((true_positives / (true_positives + false_positives)).mean()),
+        f1_max=float(f1[best]),
+        f1_threshold=float(defective[best]),
+    )
 
 
 @dataclass(frozen=True)
 class PixelMetrics:
-    """Metrics over pixels; None where undefined (no defective or no good pixel at all).
+    """Metrics over pixels.
 
     Attributes:
-      auroc: area under the ROC curve over all pixels (P-AUROC).
+      ranking: as over images.
       pro: area under the per-region-overlap curve up to a false-positive rate of 0.3, over 0.3.
-      pro_per_image: the released code's variant.
+      pro_per_image: the released code's variant, None where it is undefined for every image.
     """
 
-    auroc: float | None
-    pro: float | None
+    ranking: RankingMetrics
+    pro: float
     pro_per_image: float | None
 
 
-def pixel_metrics(masks: np.ndarray, maps: np.ndarray, *, fpr_limit: float = 0.3) -> PixelMetrics:
-    """Computes all pixel metrics; the two exact ones share a single sort.
+def pixel_metrics(
+    masks: np.ndarray, maps: np.ndarray, *, fpr_limit: float = 0.3
+) -> PixelMetrics | None:
+    """Computes all pixel metrics.
 
     Args:
       masks: (n, h, w) bool, True on defects.
       maps: (n, h, w) float score maps.
       fpr_limit: where the PRO curve ends.
 
+    Returns:
+      The metrics, or None without any defective or without any good pixel.
+
     Raises:
       ValueError: the shapes differ or a score is not finite.
     """
-    if masks.shape != maps.shape:
-        raise ValueError(f"masks have shape {masks.shape} but maps {maps.shape}")
-    if not np.isfinite(maps).all():
-        raise ValueError("score maps hold values that are not finite")
-    masks = masks.astype(bool)
+    masks = _checked(masks, maps)
     if not masks.any() or masks.all():
-        return PixelMetrics(None, None, None)
-    curve = threshold_sweep(masks, maps)
+        return None
+    good = np.sort(maps[~masks])
+    defective = maps[masks]
+    order = np.argsort(defective)
+    defective, weights = defective[order], _region_weights(masks)[order]
     return PixelMetrics(
-        auroc=float(np.trapezoid(curve.true_positive_rate, curve.false_positive_rate)),
-        pro=area_up_to(curve.false_positive_rate, curve.region_overlap, fpr_limit),
+        ranking=_ranking(good, defective),
+        pro=_overlap_area(good, defective, weights, fpr_limit),
         pro_per_image=pro_per_image(masks, maps, fpr_limit=fpr_limit),
     )
 
 
-@dataclass(frozen=True)
-class ThresholdSweep:
-    """Rates at every distinct score as threshold, from the highest down; each begins at 0."""
-
-    false_positive_rate: np.ndarray
-    true_positive_rate: np.ndarray
-    region_overlap: np.ndarray
-
-
-def threshold_sweep(masks: np.ndarray, maps: np.ndarray) -> ThresholdSweep:
-    """Sweeps one threshold over all test pixels together.
-
-    The overlap of a region is the share of its pixels at or above the threshold; regions are
-    8-connected and each counts the same whatever its size (Bergmann et al., IJCV 2021).
-    """
-    weight = _region_weights(masks).ravel()
-    flat_mask, flat_map = masks.ravel(), maps.ravel()
-    order = np.argsort(-flat_map)
-    scores, defective = flat_map[order], flat_mask[order]
-    last_of_ties = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
-    true_positives = np.cumsum(defective, dtype=np.int64)[last_of_ties]
-    false_positives = last_of_ties + 1 - true_positives
-    overlap = np.cumsum(weight[order])[last_of_ties]
-    rates = (
-        false_positives / false_positives[-1],
-        true_positives / true_positives[-1],
-        overlap / overlap[-1],
-    )
-    return ThresholdSweep(*(np.insert(rate, 0, 0.0) for rate in rates))
-
-
 def _region_weights(masks: np.ndarray) -> np.ndarray:
-    """Gives each defective pixel 1 / (size of its region); the sum is the number of regions."""
-    weights = np.zeros(masks.shape)
-    for mask, weight in zip(masks, weights, strict=True):
-        regions, count = ndimage.label(mask, _EIGHT_CONNECTED)
-        if count:
-            sizes = np.bincount(regions.ravel())
-            weight[mask] = 1.0 / sizes[regions[mask]]
-    return weights
+    """Gives each defective pixel 1 / (size of its region · number of regions).
+
+    Regions are 8-connected, and each counts the same whatever its size.
+
+    Returns:
+      (number of defective pixels,), in the order of ``masks[masks]``; the sum is 1.
+    """
+    weights = []
+    for mask in masks:
+        if mask.any():
+            regions, _ = ndimage.label(mask, _EIGHT_CONNECTED)
+            weights.append(1.0 / np.bincount(regions.ravel())[regions[mask]])
+    joined = np.concatenate(weights)
+    return joined / joined.sum()
 
 
-def area_up_to(x: np.ndarray, y: np.ndarray, limit: float) -> float:
-    """Mean height of a curve over x in [0, limit], by the trapezoid rule.
+def _overlap_area(
+    good: np.ndarray, defective: np.ndarray, weights: np.ndarray, limit: float
+) -> float:
+    """Mean height of the per-region-overlap curve over false-positive rates up to ``limit``.
 
-    The last segment is cut exactly at ``limit`` and the area is divided by ``limit``, not by the
-    largest x that was reached, so the result never exceeds max(y).
+    The curve (Bergmann et al., IJCV 2021) has a point for every distinct score. By the trapezoid
+    rule, each good pixel contributes the mean of the overlaps just above and just at its score.
+    The last segment is cut exactly at ``limit``, and the area is divided by ``limit``, not by the
+    largest rate that a threshold happens to reach, so it never exceeds 1.
 
     Args:
-      x: (n,) rising from 0 to 1.
-      y: (n,) values at x.
+      good: (g,) sorted upwards.
+      defective: (d,) sorted upwards.
+      weights: (d,) what each defective pixel adds to the overlap; the sum is 1.
+      limit: in (0, 1].
     """
-    inside = int(np.searchsorted(x, limit, side="right"))
-    x_cut, y_cut = x[:inside], y[:inside]
-    if x_cut[-1] < limit:
-        share = (limit - x[inside - 1]) / (x[inside] - x[inside - 1])
-        height = y[inside - 1] + share * (y[inside] - y[inside - 1])
-        x_cut, y_cut = np.append(x_cut, limit), np.append(y_cut, height)
-    return float(np.trapezoid(y_cut, x_cut) / limit)
+    overlap_from = np.append(np.cumsum(weights[::-1])[::-1], 0.0)  # of the pixels i, i + 1, …
+    allowed = limit * len(good)  # false positives, not a whole number
+    last = good[max(0, len(good) - int(np.ceil(allowed)))]  # the score where the limit is crossed
+    first_inside = np.searchsorted(good, last, side="right")
+    inside = good[first_inside:]
+    above = overlap_from[np.searchsorted(defective, inside, side="right")]
+    at = overlap_from[np.searchsorted(defective, inside, side="left")]
+    area = (above.sum() + at.sum()) / 2
+    # The pixels with the score ``last`` form one segment, of which a share lies inside.
+    width = first_inside - np.searchsorted(good, last, side="left")
+    share = (allowed - len(inside)) / width
+    start = overlap_from[np.searchsorted(defective, last, side="right")]
+    end = overlap_from[np.searchsorted(defective, last, side="left")]
+    area += share * width * (start + share * (end - start) / 2)
+    return float(area / allowed)
 
 
 def pro_per_image(

@@ -1,5 +1,6 @@
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -7,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
-from data.catalog import Catalog
+from data.catalog import Catalog, Sample
 from data.errors import DataError
 from data.foreground import foreground_files, load_foregrounds, threshold_foreground
 from data.readers import read_catalogs
@@ -109,6 +110,12 @@ def test_a_users_masks(bottle, tmp_path):
     (directory / "004.png").unlink()
     with pytest.raises(DataError, match=r"004\.png' has no foreground mask"):
         load_foregrounds(bottle, str(tmp_path / "masks"), 96, model="")
+
+
+def test_images_of_one_name_cannot_share_a_users_mask(bottle, tmp_path):
+    twice = replace(bottle, train=(*bottle.train, Sample(tmp_path / "other" / "000.png")))
+    with pytest.raises(DataError, match="several training images are called '000'"):
+        foreground_files(twice, str(tmp_path), model="")
 
 
 def test_what_is_missing_is_named(bottle, monkeypatch):

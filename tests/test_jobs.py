@@ -17,6 +17,7 @@ from dtsnet_jax.checkpoints import Checkpoints
 from dtsnet_jax.config import check_config
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.evaluate import evaluate
+from dtsnet_jax.report.table import METRICS
 from dtsnet_jax.run import build_run, checkpoint_directory
 from dtsnet_jax.train import train
 
@@ -71,7 +72,8 @@ def test_train_and_evaluate_a_folder(own_images, tmp_path):
     report = train(config, tmp_path / "run")
     result = report["categories"]["parts"]
     assert result["step"] == 8  # 4 epochs of 8 images in batches of 4
-    assert set(result["metrics"]) == {"image_auroc", "pixel_auroc", "pro", "pro_per_image"}
+    assert set(result["metrics"]) == set(METRICS)
+    assert set(result["thresholds"]) == {"image", "pixel"}
     assert all(0 <= value <= 1 for value in result["metrics"].values())
     assert len(result["images"]) == result["test_images"] == 5
     assert json.loads((tmp_path / "run" / "results.json").read_text()) == report
@@ -96,7 +98,8 @@ def test_without_masks_only_images_are_measured(own_images, tmp_path, capsys):
     config = small_config(own_images)
     config.train.epochs = 1
     report = train(config, tmp_path / "run")
-    assert set(report["categories"]["parts"]["metrics"]) == {"image_auroc"}
+    metrics = report["categories"]["parts"]["metrics"]
+    assert set(metrics) == {"image_auroc", "image_average_precision", "image_f1_max"}
     assert "no masks" in capsys.readouterr().out
 
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
-from sklearn.metrics import auc, roc_auc_score
+from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score
 
-from dtsnet_jax.metrics import area_up_to, image_auroc, pixel_metrics, pro_per_image
+from dtsnet_jax.metrics import pixel_metrics, pro_per_image, ranking_metrics
 
 SHAPE = (2, 7, 6)
 MASKS = hnp.arrays(bool, SHAPE)
@@ -42,10 +42,19 @@ def brute_force_pro(masks, maps, limit=0.3):
 def test_exact_metrics_equal_their_definitions(masks, maps):
     metrics = pixel_metrics(masks, maps)
     if not masks.any() or masks.all():
-        assert metrics.auroc is None
-        assert metrics.pro is None
+        assert metrics is None
         return
-    assert metrics.auroc == pytest.approx(roc_auc_score(masks.ravel(), maps.ravel()), abs=1e-9)
+    labels, scores = masks.ravel(), maps.ravel()
+    assert metrics.ranking == ranking_metrics(labels, scores)
+    assert metrics.ranking.auroc == pytest.approx(roc_auc_score(labels, scores), abs=1e-9)
+    assert metrics.ranking.average_precision == pytest.approx(
+        average_precision_score(labels, scores), abs=1e-9
+    )
+    precision, recall, thresholds = precision_recall_curve(labels, scores)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-300)
+    assert metrics.ranking.f1_max == pytest.approx(f1.max(), abs=1e-9)
+    best = np.flatnonzero(f1[:-1] > f1.max() - 1e-12)
+    assert metrics.ranking.f1_threshold == thresholds[best].max()
     assert metrics.pro == pytest.approx(brute_force_pro(masks, maps), abs=1e-9)
     assert 0 <= metrics.pro <= 1 + 1e-12
 
@@ -77,7 +86,8 @@ def test_a_perfect_map_has_pro_one_and_never_more():
     mask = np.zeros((1, 20, 20), bool)
     mask[0, :4, :4] = True
     metrics = pixel_metrics(mask, mask.astype(np.float32))
-    assert metrics.auroc == 1
+    assert metrics.ranking.auroc == metrics.ranking.average_precision == 1
+    assert metrics.ranking.f1_max == metrics.ranking.f1_threshold == 1
     assert metrics.pro == pytest.approx(1)
 
 
@@ -85,16 +95,36 @@ def test_a_constant_map_is_the_diagonal():
     mask = np.zeros((1, 20, 20), bool)
     mask[0, :4, :4] = True
     metrics = pixel_metrics(mask, np.ones((1, 20, 20), np.float32))
-    assert metrics.auroc == pytest.approx(0.5)
+    assert metrics.ranking.auroc == pytest.approx(0.5)
+    assert metrics.ranking.average_precision == pytest.approx(16 / 400)
     assert metrics.pro == pytest.approx(0.15)
     assert metrics.pro_per_image is None
 
 
 def test_area_is_divided_by_the_limit_not_by_the_largest_rate_reached():
-    assert area_up_to(np.array([0.0, 0.2, 1.0]), np.array([0.0, 1.0, 1.0]), 0.3) == pytest.approx(
-        (0.1 + 0.1) / 0.3
-    )
-    assert area_up_to(np.array([0.0, 1.0]), np.array([0.0, 1.0]), 0.3) == pytest.approx(0.15)
+    """Ten good pixels: two share the highest score with the region, eight the lowest."""
+    mask = np.zeros((1, 1, 12), bool)
+    mask[..., :2] = True
+    maps = np.zeros((1, 1, 12), np.float32)
+    maps[..., :4] = 1.0
+    # Overlap rises from 0 to 1 while the rate goes to 0.2, and stays: (0.1 + 0.1) / 0.3.
+    assert pixel_metrics(mask, maps).pro == pytest.approx(2 / 3)
+
+
+def test_a_rate_that_jumps_over_the_limit_is_interpolated():
+    mask = np.zeros((1, 1, 8), bool)
+    mask[..., :4] = True
+    maps = np.zeros((1, 1, 8), np.float32)
+    maps[..., :2] = 2.0  # half of the region, no good pixel
+    # From (0, 0.5) straight to (1, 1): the mean over [0, 0.3] is at 0.15.
+    assert pixel_metrics(mask, maps).pro == pytest.approx(0.5 + 0.5 * 0.15)
+
+
+def test_a_region_at_the_border_counts_as_any_other():
+    maps = np.random.default_rng(0).normal(size=(1, 16, 16)).astype(np.float32)
+    mask = np.zeros((1, 16, 16), bool)
+    mask[0, :3, :5] = mask[0, 8:10, 14:] = True
+    assert pixel_metrics(mask, maps).pro == pytest.approx(brute_force_pro(mask, maps), abs=1e-9)
 
 
 def test_diagonal_neighbours_are_one_region():
@@ -106,9 +136,18 @@ def test_diagonal_neighbours_are_one_region():
     assert pixel_metrics(mask, maps).pro == pytest.approx(0.75 + 0.25 * 0.15)
 
 
-def test_one_class_only_has_no_auroc():
-    assert image_auroc(np.zeros(3), np.arange(3)) is None
-    assert image_auroc(np.array([0, 1, 1]), np.array([0.1, 0.2, 0.2])) == 1.0
+def test_one_class_only_has_no_metrics():
+    assert ranking_metrics(np.zeros(3), np.arange(3)) is None
+    assert ranking_metrics(np.ones(3), np.arange(3)) is None
+    assert ranking_metrics(np.array([0, 1, 1]), np.array([0.1, 0.2, 0.2])).auroc == 1.0
+
+
+def test_good_images_only_add_good_pixels():
+    mask = np.zeros((3, 10, 10), bool)
+    mask[1, 2:5, 2:5] = True
+    maps = np.random.default_rng(0).random((3, 10, 10))
+    assert pixel_metrics(mask, maps).pro == pytest.approx(brute_force_pro(mask, maps), abs=1e-9)
+    assert pixel_metrics(np.zeros_like(mask), maps) is None
 
 
 def test_scores_that_are_not_finite_are_refused():

@@ -15,6 +15,7 @@ from data import memory
 from data.errors import DataError
 from dtsnet_jax.prepare import prepare
 from dtsnet_jax.preview import preview
+from dtsnet_jax.report.table import METRICS
 from dtsnet_jax.train import train
 from tests import miniature
 from tests.test_jobs import ROOT, SMALL
@@ -42,7 +43,7 @@ def test_two_categories_are_trained_and_measured(name, miniatures, tfds_data, tm
     assert list(report["categories"]) == TWO[name].split(",")
     for result in report["categories"].values():
         assert result["step"] == 3  # 2 epochs of 6 images in batches of 4
-        assert set(result["metrics"]) == {"image_auroc", "pixel_auroc", "pro", "pro_per_image"}
+        assert set(result["metrics"]) == set(METRICS)
     printed = capsys.readouterr().out
     assert "mean" in printed
     assert "memory: 6 training images 147.5 kB" in printed

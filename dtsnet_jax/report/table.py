@@ -4,7 +4,11 @@ from collections.abc import Sequence
 
 METRICS = {
     "image_auroc": "I-AUROC",
+    "image_average_precision": "I-AP",
+    "image_f1_max": "I-F1",
     "pixel_auroc": "P-AUROC",
+    "pixel_average_precision": "P-AP",
+    "pixel_f1_max": "P-F1",
     "pro": "PRO",
     "pro_per_image": "PRO per image",
 }
