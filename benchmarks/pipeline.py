@@ -17,6 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf
 
+from benchmarks.machine import processor
 from benchmarks.per_sample_loader import loader
 from benchmarks.photographs import write_photographs
 from data.catalog import list_images
@@ -113,7 +114,7 @@ def main() -> None:
         stages = stage_milliseconds(images)
 
     cores = len(os.sched_getaffinity(0))
-    print(f"\n{cores} cores of {_processor()}, Python {platform.python_version()}, "
+    print(f"\n{cores} cores of {processor()}, Python {platform.python_version()}, "
           f"TensorFlow {tf.__version__}; {SIZE} px, batch {BATCH}, half synthesised, "
           f"files of 1024 px; median (least – greatest) of {REPEATS} repeats\n")  # fmt: skip
     print("| loader | images/s |\n|---|---|")
@@ -125,14 +126,6 @@ def main() -> None:
     print("\n| stage of a synthesised sample, on its own, sequential | ms |\n|---|---|")
     for name, milliseconds in stages.items():
         print(f"| {name} | {milliseconds:.2f} |")
-
-
-def _processor() -> str:
-    """The processor's name."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
 
 
 if __name__ == "__main__":

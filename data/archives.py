@@ -145,10 +145,12 @@ def _extract(path: Path, target: Path) -> None:
         extract = _extract_zip if path.suffix == ".zip" else _extract_tar
         for _ in tqdm(extract(path, partial), desc=f"extracting {path.name}", unit="file"):
             pass
+        partial.chmod(0o755)  # temporary directories are made for their owner alone
         partial.replace(target)
     except (OSError, tarfile.TarError, zipfile.BadZipFile) as error:
         raise DataError(
-            f"archive '{path}' could not be extracted to '{target}' ({_first_line(error)})."
+            f"archive '{path}' could not be extracted to '{target}' ({_first_line(error)}); make "
+            "room if the disk is full, else fetch the archive again."
         ) from error
     finally:
         if partial is not None:

@@ -142,6 +142,7 @@ def _store(foreground: np.ndarray, path: Path) -> None:
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
             partial = Path(file.name)
             Image.fromarray(foreground).save(file, "PNG")
+        partial.chmod(0o644)  # temporary files are made for their owner alone
         partial.replace(path)
     except OSError as error:
         raise DataError(
