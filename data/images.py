@@ -66,18 +66,28 @@ def open_mask(path: Path, image_path: Path) -> np.ndarray:
     Raises:
       DataError: the file cannot be decoded, or its size is not the image's.
     """
-    mask, (width, height) = open_image(path), image_size(image_path)
-    if mask.size != (width, height):
-        raise DataError(
-            f"mask '{path}' is {mask.width}×{mask.height} pixels, but its image '{image_path}' is "
-            f"{width}×{height}; a mask has the size of its image."
-        )
+    check_mask_size(path, image_path)
+    mask = open_image(path)
     if mask.mode in ("RGBA", "LA", "PA"):
         mask = mask.convert("RGB")
     values = np.asarray(mask)
     if values.ndim == 3:
         values = values.max(axis=-1)
     return values > (127 if path.suffix.lower() in (".jpg", ".jpeg") else 0)
+
+
+def check_mask_size(path: Path, image_path: Path) -> None:
+    """Compares the sizes that the headers of a mask and of its image state.
+
+    Raises:
+      DataError: they differ, or a file is missing, empty or no image.
+    """
+    (width, height), (image_width, image_height) = image_size(path), image_size(image_path)
+    if (width, height) != (image_width, image_height):
+        raise DataError(
+            f"mask '{path}' is {width}×{height} pixels, but its image '{image_path}' is "
+            f"{image_width}×{image_height}; a mask has the size of its image."
+        )
 
 
 def open_image(path: Path) -> Image.Image:

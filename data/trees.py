@@ -15,12 +15,12 @@ def category_directory(root: Path, category: str, categories: tuple[str, ...]) -
     directory = root / category
     if directory.is_dir():
         return directory
-    advice = "give the directory that holds the categories' folders"
+    advice = "give the directory that holds the categories' folders."
     if root.name in categories:
-        advice = f"give its parent '{root.resolve().parent}' instead"
+        advice = f"give its parent '{root.resolve().parent}' instead."
     elif inside := sorted(path.parent for path in root.glob(f"*/{category}") if path.is_dir()):
         advice = f"did you mean '{inside[0]}'?"
-    raise DataError(f"data.root is '{root}', which has no folder '{category}'; {advice}.")
+    raise DataError(f"data.root is '{root}', which has no folder '{category}'; {advice}")
 
 
 def read_tree(

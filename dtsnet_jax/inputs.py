@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 
 from data.catalog import Catalog
 from data.foreground import load_foregrounds
-from data.images import decode_images
+from data.images import check_mask_size, decode_images
 from data.memory import plan_memory, training_bytes
 from data.options import SynthesisOptions
 from data.pipeline import TrainingImages
@@ -17,14 +17,20 @@ def chosen_catalogs(config: ConfigDict) -> list[Catalog]:
     """Lists the images of the categories that a configuration chooses.
 
     Raises:
-      DataError: an unknown name or category, a wrong root, missing files.
+      DataError: an unknown name or category, a wrong root, missing files, a mask of another size
+        than its image (which would otherwise be found only after training).
     """
-    return read_catalogs(
+    catalogs = read_catalogs(
         config.data.name,
         config.data.root,
         config.data.category,
         held_back=config.data.held_back,
     )
+    for catalog in catalogs:
+        for sample in catalog.test:
+            if sample.mask is not None:
+                check_mask_size(sample.mask, sample.path)
+    return catalogs
 
 
 def chosen_textures(config: ConfigDict) -> np.ndarray | None:

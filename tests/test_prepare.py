@@ -95,6 +95,11 @@ BAD_INPUT = {
         Path.unlink,
         r"test/hole/001\.png' has no mask",
     ),
+    "a mask of another size": (
+        "bottle/ground_truth/hole/001_mask.png",
+        lambda path: Image.new("L", (5, 7)).save(path),
+        r"001_mask\.png' is 5×7 pixels",
+    ),
     "a folder without training images": (
         "bottle/train/good",
         lambda path: [file.unlink() for file in path.iterdir()],
