@@ -18,18 +18,13 @@ import pytest
 from PIL import Image
 
 from tests import miniature
+from tests.miniature import save
 
 
 def photograph(seed: int, size: tuple[int, int] = (40, 48)) -> Image.Image:
     """A smooth random picture of (height, width)."""
     small = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), np.uint8)
     return Image.fromarray(small).resize(size[::-1], Image.Resampling.BICUBIC)
-
-
-def save(image: Image.Image, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path)
-    return path
 
 
 @pytest.fixture

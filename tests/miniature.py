@@ -50,9 +50,10 @@ def rgb(gray: np.ndarray) -> Image.Image:
     return Image.fromarray((gray[..., None] * tint).astype(np.uint8))
 
 
-def save(image: Image.Image, path: Path) -> None:
+def save(image: Image.Image, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path)
+    return path
 
 
 def write_mvtec(root: Path) -> None:
