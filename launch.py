@@ -35,7 +35,12 @@ def run_job() -> None:
         config = _CONFIG.value
     workdir = Path(_WORKDIR.value or Path("runs") / config.name)
     configuration.check_config(config, devices=jax.device_count())
-    if _JOB.value == "prepare":
+    if config.rows and _JOB.value in ("train", "evaluate"):
+        from configs.variants import rows_of
+        from dtsnet_jax.compare import compare
+
+        compare(config, rows_of(config), workdir, only_evaluate=_JOB.value == "evaluate")
+    elif _JOB.value == "prepare":
         from dtsnet_jax.prepare import prepare
 
         prepare(config)

@@ -10,7 +10,11 @@ def get_config() -> ConfigDict:
     """The paper's settings, with no data set chosen."""
     config = ConfigDict()
     config.name = "default"  # names the run's directory, runs/NAME, unless --workdir is given
-    config.seed = 111  # released; weights, noise, order and anomalies all follow from it
+    config.rows = ()  # variants to run side by side as the rows of one table
+    config.detector = "student"  # student: trained; knn: nearest neighbours in teacher features
+    config.variant = "paper"  # set by FILE.py:VARIANT; the paper's column that a report shows
+    config.seeds = (111,)  # released; a student each, all its randomness follows from its seed
+    config.protocol = "final"  # weights to report: after the last step, or best_on_test (paper)
     config.precision = "float32"  # compute dtype: float32 or bfloat16; weights are float32
 
     config.encoder = ConfigDict()
@@ -46,14 +50,20 @@ def get_config() -> ConfigDict:
     config.train.accumulate = 2  # batches whose gradients are averaged before a step; released
     config.train.learning_rate = 0.005  # Adam, bottleneck and decoder; paper
     config.train.reconstruction_learning_rate = 0.001  # Adam, APR; paper
+    config.train.evaluate_every = 0  # epochs between measurements on the test images; 0: none
     config.train.log_every = 10  # batches
     config.train.checkpoint_every = 200  # batches
     config.train.keep_checkpoints = 2
     config.epochs_by_category = ConfigDict()
 
+    config.knn = ConfigDict()
+    config.knn.levels = (2, 3)  # whose features are joined; PatchCore
+    config.knn.coreset_size = 10000  # vectors that are kept of the good images
+
     config.scoring = ConfigDict()
     config.scoring.batch_size = 16  # images
     config.scoring.smoothing = 4.0  # σ in pixels of the Gaussian over score maps, released; 0: off
     config.scoring.levels = (1, 2, 3)  # whose maps are added, Eq. 10
+    config.scoring.calibrate = False  # divide each level by its spread on training images; ours
     config.scoring.heatmaps = True  # write a picture of every test image
     return config

@@ -1,46 +1,94 @@
 """Named settings that go with any data set: ``--config configs/mvtec.py:NAME``.
 
 paper          the paper as written (default)
-official       the authors' released code
+official       the authors' released code, with the paper's way of choosing the epoch
 rd             plain reverse distillation: no synthesis, no feature fusion, no APR
-no_diversity   the paper's ablation of one Perlin mask in place of two (Table IV)
-no_foreground  the paper's ablation of anomalies anywhere in the image (Table IV)
+rd_fas         the baseline of Table III: reverse distillation with synthesised anomalies
+rd_fas_mff     the same with feature fusion; ``paper`` adds APR
+no_diversity   one Perlin mask in place of two (Table IV)
+no_foreground  anomalies anywhere in the image (Table IV)
+resnet18, resnet34, resnet50           other backbones (Table V)
+level_1, level_2, level_3, levels_2_3  fewer score maps (Table VI)
+calibrated     ours: each level's map is divided by its spread on the training images
+knn            the baseline without training: nearest neighbours in the teacher's features
+
+A table runs several of them side by side: table_1, table_3, table_4, table_5, table_6, components.
 """
 
 import difflib
 
 from ml_collections import ConfigDict
 
+PLAIN = {"student.bottleneck": "rd", "student.reconstruction": False}
 VARIANTS = {
     "paper": {},
     "official": {
         "student.bottleneck": "rd",
         "synthesis.masks": ("first", "second", "intersection", "union"),
         "synthesis.opacity_of": "texture",
+        "protocol": "best_on_test",
+        "train.evaluate_every": 10,
     },
-    "rd": {
-        "student.bottleneck": "rd",
-        "student.reconstruction": False,
-        "synthesis.every": 0,
-    },
+    "rd": PLAIN | {"synthesis.every": 0},
+    "rd_fas": PLAIN,
+    "rd_fas_mff": {"student.reconstruction": False},
     "no_diversity": {"synthesis.masks": ("first",)},
     "no_foreground": {"data.foreground": "none"},
+    "resnet18": {"encoder.name": "resnet18"},
+    "resnet34": {"encoder.name": "resnet34"},
+    "resnet50": {"encoder.name": "resnet50"},
+    "level_1": {"scoring.levels": (1,)},
+    "level_2": {"scoring.levels": (2,)},
+    "level_3": {"scoring.levels": (3,)},
+    "levels_2_3": {"scoring.levels": (2, 3)},
+    "calibrated": {"scoring.calibrate": True},
+    "knn": {"detector": "knn", "synthesis.every": 0},
+}
+TABLES = {
+    "table_1": ("rd", "knn", "paper"),
+    "table_3": ("rd_fas", "rd_fas_mff", "paper"),
+    "table_4": ("no_diversity", "no_foreground", "paper"),
+    "table_5": ("resnet18", "resnet34", "resnet50", "paper"),
+    "table_6": ("paper", "level_1", "level_2", "level_3", "levels_2_3"),
+    "components": ("rd", "rd_fas", "rd_fas_mff", "paper", "calibrated", "knn"),
 }
 
 
 def apply(config: ConfigDict, variant: str) -> ConfigDict:
-    """Changes ``config`` to a variant and adds the variant to the run's name.
+    """Changes ``config`` to a variant or a table and adds its name to the run's.
 
     Raises:
       ValueError: there is no such variant; the message has the nearest name.
     """
-    if variant not in VARIANTS:
-        near = difflib.get_close_matches(variant, VARIANTS, n=1, cutoff=0.4)
+    names = [*VARIANTS, *TABLES]
+    if variant not in names:
+        near = difflib.get_close_matches(variant, names, n=1, cutoff=0.4)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise ValueError(
-            f"the configuration has no variant '{variant}'.{hint} Valid: {', '.join(VARIANTS)}."
+            f"the configuration has no variant '{variant}'.{hint} Valid: {', '.join(names)}."
         )
-    config.update_from_flattened_dict(VARIANTS[variant])
+    if variant in TABLES:
+        config.rows = TABLES[variant]
+    else:
+        config.variant = variant
+        config.update_from_flattened_dict(VARIANTS[variant])
     if variant != "paper":
         config.name = f"{config.name}-{variant}"
     return config
+
+
+def rows_of(config: ConfigDict) -> dict[str, ConfigDict]:
+    """The configuration of each row of a table.
+
+    Args:
+      config: with ``rows``; whatever else it says holds for all rows that do not change it.
+
+    Raises:
+      ValueError: a row names no variant.
+    """
+    rows = {}
+    for variant in config.rows:
+        row = config.copy_and_resolve_references()
+        row.rows = ()
+        rows[variant] = apply(row, variant)
+    return rows

@@ -13,6 +13,8 @@ from dtsnet_jax.model.dtsnet import BOTTLENECKS
 
 CONFIG_FILE = "config.json"
 CHOICES = {
+    "detector": ("student", "knn"),
+    "protocol": ("final", "best_on_test"),
     "precision": ("float32", "bfloat16"),
     "student.bottleneck": tuple(BOTTLENECKS),
     "synthesis.opacity_of": ("normal", "texture"),
@@ -23,17 +25,26 @@ MINIMA = {
     "train.batch_size": 1,
     "train.epochs": 0,
     "train.accumulate": 1,
+    "train.evaluate_every": 0,
     "train.log_every": 1,
     "train.checkpoint_every": 1,
     "train.keep_checkpoints": 1,
+    "knn.coreset_size": 1,
     "scoring.batch_size": 1,
     "scoring.smoothing": 0.0,
     "student.noise_scale": 0.0,
 }
 POSITIVE = ("student.temperature", "train.learning_rate", "train.reconstruction_learning_rate")
 # Fields that may change between two starts of the same run.
-CHANGEABLE = ("train.epochs", "train.log_every", "train.checkpoint_every", "train.keep_checkpoints",
-              "scoring.", "epochs_by_category.")  # fmt: skip
+CHANGEABLE = (
+    "seeds",
+    "train.epochs",
+    "train.log_every",
+    "train.checkpoint_every",
+    "train.keep_checkpoints",
+    "scoring.",
+    "epochs_by_category.",
+)
 
 
 def check_config(config: ConfigDict, *, devices: int) -> None:
@@ -66,9 +77,19 @@ def check_config(config: ConfigDict, *, devices: int) -> None:
 
 
 def _check_sequences(config: ConfigDict) -> None:
-    levels = tuple(config.scoring.levels)
-    if not levels or len(set(levels)) != len(levels) or not set(levels) <= {1, 2, 3}:
-        raise UserError(f"scoring.levels is {levels}, expected some of (1, 2, 3), each once.")
+    for field in ("scoring.levels", "knn.levels"):
+        levels = tuple(get_field(config, field))
+        if not levels or len(set(levels)) != len(levels) or not set(levels) <= {1, 2, 3}:
+            raise UserError(f"{field} is {levels}, expected some of (1, 2, 3), each once.")
+    seeds = tuple(config.seeds)
+    whole = all(isinstance(seed, int) and seed >= 0 for seed in seeds)
+    if not seeds or not whole or len(set(seeds)) != len(seeds):
+        raise UserError(f"seeds is {seeds}, expected whole numbers from 0 on, each once.")
+    if config.protocol == "best_on_test" and not config.train.evaluate_every:
+        raise UserError(
+            "protocol is 'best_on_test' but train.evaluate_every is 0, so there is nothing to "
+            "choose from; set --config.train.evaluate_every=10."
+        )
     masks = tuple(config.synthesis.masks)
     if not masks or not set(masks) <= set(MASK_KINDS):
         raise UserError(f"synthesis.masks is {masks}, expected some of: {', '.join(MASK_KINDS)}.")

@@ -1,12 +1,15 @@
-"""What a configuration says about images, carried out: catalogs, textures, training images."""
+"""What a configuration says about images, carried out: catalogs, textures, decoded images."""
+
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from data.catalog import Catalog
 from data.foreground import load_foregrounds
-from data.images import check_mask_size, decode_images
-from data.memory import plan_memory, training_bytes
+from data.images import check_mask_size, decode_images, decode_masks
+from data.memory import image_bytes, plan_memory, training_bytes
 from data.options import SynthesisOptions
 from data.pipeline import TrainingImages
 from data.readers import read_catalogs
@@ -79,3 +82,65 @@ def synthesis_options(config: ConfigDict) -> SynthesisOptions:
         opacity=tuple(config.synthesis.opacity),
         opacity_of=config.synthesis.opacity_of,
     )
+
+
+@dataclass(frozen=True)
+class TestImages:
+    """The decoded test images of a category.
+
+    Attributes:
+      catalog: where they come from.
+      images: (n, size, size, 3) uint8.
+      masks: (n, size, size) bool, or None where there is no ground truth of pixels.
+    """
+
+    catalog: Catalog
+    images: np.ndarray
+    masks: np.ndarray | None
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(n,) 0 for good, 1 for defective."""
+        return np.array([sample.label for sample in self.catalog.test])
+
+
+class CategoryImages:
+    """The images of one category, each part decoded when it is first asked for."""
+
+    def __init__(self, config: ConfigDict, catalog: Catalog, textures: np.ndarray | None):
+        self.catalog = catalog
+        self._config, self._textures = config, textures
+
+    @cached_property
+    def training(self) -> TrainingImages:
+        """What training draws from."""
+        return training_images(self._config, self.catalog, self._textures)
+
+    @cached_property
+    def test(self) -> TestImages | None:
+        """What is measured on; None where there are no test images."""
+        catalog, size = self.catalog, self._config.data.image_size
+        count = len(catalog.test)
+        if not count:
+            return None
+        plan_memory(
+            {
+                f"{count} test images": image_bytes(count, size),
+                "their score maps": image_bytes(count, size, channels=4),  # float32
+                "their masks": image_bytes(count, size, channels=1) * catalog.has_masks,
+            }
+        )
+        images = decode_images([s.path for s in catalog.test], size, what="test images")
+        masks = decode_masks(catalog.test, size) if catalog.has_masks else None
+        return TestImages(catalog, images, masks)
+
+    def normal_sample(self, count: int) -> np.ndarray:
+        """At most ``count`` of the training images, evenly spread over them.
+
+        Returns:
+          (m, size, size, 3) uint8.
+        """
+        samples = self.catalog.train
+        chosen = np.unique(np.linspace(0, len(samples) - 1, min(count, len(samples))).round())
+        paths = [samples[int(index)].path for index in chosen]
+        return decode_images(paths, self._config.data.image_size, what="training images")

@@ -1,5 +1,8 @@
 """Devices in a row: every batch is split over them, every weight lies on all of them."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -28,6 +31,31 @@ def split_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array
         name: jax.make_array_from_process_local_data(sharding, array)
         for name, array in batch.items()
     }
+
+
+def map_batches(
+    function: Callable[[jax.Array], Any], images: np.ndarray, *, batch_size: int, mesh: Mesh
+) -> Any:
+    """Applies a function of a batch to many images, in batches of one shape.
+
+    Args:
+      function: takes (batch_size, ...) on the devices; returns a tree of (batch_size, ...).
+      images: (n, ...); the last batch is filled up, and the results cut.
+      batch_size: a multiple of the number of devices.
+      mesh: the devices.
+
+    Returns:
+      The same tree of NumPy arrays, each (n, ...).
+    """
+    parts = []
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size]
+        missing = batch_size - len(batch)
+        filled = np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), batch.dtype)])
+        parts.append(function(split_batch({"images": filled}, mesh)["images"]))
+    return jax.tree.map(
+        lambda *arrays: np.concatenate([np.asarray(a) for a in arrays])[: len(images)], *parts
+    )
 
 
 def check_divisible(field: str, size: int, parts: int) -> None:

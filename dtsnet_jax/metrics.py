@@ -84,11 +84,14 @@ class PixelMetrics:
       ranking: as over images.
       pro: area under the per-region-overlap curve up to a false-positive rate of 0.3, over 0.3.
       pro_per_image: the released code's variant, None where it is undefined for every image.
+      curves: for pictures, some points: 'false_positive_rate' and, at the same thresholds,
+        'true_positive_rate' and 'overlap', the mean share of a region that is found.
     """
 
     ranking: RankingMetrics
     pro: float
     pro_per_image: float | None
+    curves: dict[str, list[float]]
 
 
 def pixel_metrics(
@@ -118,7 +121,24 @@ def pixel_metrics(
         ranking=_ranking(good, defective),
         pro=_overlap_area(good, defective, weights, fpr_limit),
         pro_per_image=pro_per_image(masks, maps, fpr_limit=fpr_limit),
+        curves=_curves(good, defective, weights),
     )
+
+
+def _curves(
+    good: np.ndarray, defective: np.ndarray, weights: np.ndarray, points: int = 100
+) -> dict[str, list[float]]:
+    """Points of the ROC and PRO curves, dense where the false-positive rate is small."""
+    wanted = np.linspace(0.0, 1.0, points) ** 2
+    thresholds = good[::-1][np.ceil(wanted * (len(good) - 1)).astype(int)]
+    above_good = len(good) - np.searchsorted(good, thresholds, side="right")
+    first_above = np.searchsorted(defective, thresholds, side="right")
+    overlap = np.append(np.cumsum(weights[::-1])[::-1], 0.0)[first_above]
+    return {
+        "false_positive_rate": [*(above_good / len(good)).tolist(), 1.0],
+        "true_positive_rate": [*(1 - first_above / len(defective)).tolist(), 1.0],
+        "overlap": [*overlap.tolist(), 1.0],
+    }
 
 
 def _region_weights(masks: np.ndarray) -> np.ndarray:

@@ -46,7 +46,7 @@ def preview(config: ConfigDict, workdir: Path) -> list[Path]:
 
 
 def _rows(config: ConfigDict, images: TrainingImages) -> list[list[np.ndarray | str]]:
-    draw = sample_function(images, options=synthesis_options(config), seed=config.seed)
+    draw = sample_function(images, options=synthesis_options(config), seed=config.seeds[0])
     every = config.synthesis.every
     positions = tf.data.Dataset.range(every - 1, ROWS * every, every)
     rows = []

@@ -4,6 +4,7 @@ import json
 import time
 from pathlib import Path
 
+import jax
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
@@ -22,14 +23,15 @@ class Progress:
           batch_size: images a step.
         """
         directory.mkdir(parents=True, exist_ok=True)
-        self._path = directory / METRICS_FILE
-        _keep_records_until(self._path, first_step)
-        self._file = self._path.open("a")
+        self.directory = directory
+        path = directory / METRICS_FILE
+        _keep_records_until(path, first_step)
+        self._file = path.open("a")
         self._events = SummaryWriter(str(directory), purge_step=first_step + 1)
         self._bar = tqdm(
             total=last_step * batch_size,
             initial=first_step * batch_size,
-            desc=directory.name,
+            desc=f"{directory.parent.name} {directory.name}",
             unit="image",
             unit_scale=True,
             dynamic_ncols=True,
@@ -37,24 +39,39 @@ class Progress:
         self._batch_size, self._last_step = batch_size, last_step
         self._last_record, self._last_time = first_step, time.monotonic()
 
-    def record(self, step: int, *, loss: float) -> None:
-        """Moves the live line to a finished step and writes its values to the files."""
+    def record_loss(self, step: int, loss: jax.Array) -> None:
+        """Waits for a step, moves the live line to it and records its loss and the speed."""
+        loss = float(loss)
         now = time.monotonic()
-        speed = (step - self._last_record) * self._batch_size / (now - self._last_time)
+        seconds = now - self._last_time
+        images = (step - self._last_record) * self._batch_size
         self._last_record, self._last_time = step, now
-        values = {"loss": loss, "images_per_second": speed}
+        self._write(step, {"loss": loss, "images_per_second": images / seconds, "seconds": seconds})
+        self._bar.set_postfix_str(f"step {step}/{self._last_step} loss {loss:.4f}", refresh=False)
+        self._bar.update(step * self._batch_size - self._bar.n)
+
+    def record_metrics(self, step: int, epoch: int, metrics: dict[str, float]) -> None:
+        """Records what was measured on the test images; the time it took is not training's."""
+        self._write(step, {"epoch": epoch, **metrics})
+        self._last_time = time.monotonic()
+
+    def _write(self, step: int, values: dict[str, float]) -> None:
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
         for name, value in values.items():
             self._events.add_scalar(name, value, step)
-        self._bar.set_postfix_str(f"step {step}/{self._last_step} loss {loss:.4f}", refresh=False)
-        self._bar.update(step * self._batch_size - self._bar.n)
 
     def close(self) -> None:
         """Writes out everything and ends the line."""
         self._bar.close()
         self._file.close()
         self._events.close()
+
+
+def read_records(directory: Path) -> list[dict]:
+    """All records of a run so far: those of the loss and, with 'epoch', those of metrics."""
+    path = directory / METRICS_FILE
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
 def _keep_records_until(path: Path, step: int) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy import ndimage
 
-from dtsnet_jax.model.encoder import Features
 from dtsnet_jax.objective import cosine_similarity
+
+LevelMaps = tuple[Float[Array, "b h1 w1"], Float[Array, "b h2 w2"], Float[Array, "b h3 w3"]]
 
 
 def level_map(
@@ -49,13 +50,12 @@ def smoothing_matrix(size: int, sigma: float) -> np.ndarray:
 
 
 def score_map(
-    teacher: Features,
-    reconstructed: Features,
+    level_maps: LevelMaps,
+    level_scales: Float[Array, "3"] | Sequence[float],
     *,
     image_size: int,
     smoothing: float,
-    levels: Sequence[int] = (1, 2, 3),
-    level_scales: Float[Array, "3"] | Sequence[float] = (1.0, 1.0, 1.0),
+    levels: Sequence[int],
 ) -> Float[Array, "b s s"]:
     """Eq. 10: S = Σ_k upsample(M^k) over the chosen levels, then a Gaussian (released code).
 
@@ -63,26 +63,32 @@ def score_map(
     matrix on either side.
 
     Args:
-      teacher: f_T of the image.
-      reconstructed: f_R of the image.
+      level_maps: M^1, M^2, M^3.
+      level_scales: each level's map is divided by its number first; ones as in the paper.
       image_size: height and width of S in pixels.
       smoothing: σ of the Gaussian in pixels of S; 0 turns it off.
       levels: which of 1, 2, 3 are added.
-      level_scales: each level's map is divided by its number first; ones as in the paper.
 
     Returns:
       Score maps in float32 or wider; larger is more anomalous.
     """
-    total = 0.0
-    for level in levels:
-        part = level_map(teacher[level - 1], reconstructed[level - 1]) / level_scales[level - 1]
-        smooth = smoothing_matrix(image_size, smoothing)
-        rows = jnp.asarray(smooth @ interpolation_matrix(part.shape[1], image_size), part.dtype)
-        columns = jnp.asarray(smooth @ interpolation_matrix(part.shape[2], image_size), part.dtype)
-        total += jnp.einsum(
-            "yh,bhw,xw->byx", rows, part, columns, precision=jax.lax.Precision.HIGHEST
-        )
-    return total
+    return sum(
+        upsample(level_maps[k - 1] / level_scales[k - 1], image_size, smoothing) for k in levels
+    )
+
+
+def upsample(maps: Float[Array, "b h w"], size: int, smoothing: float) -> Float[Array, "b s s"]:
+    """Corner-aligned bilinear interpolation to size × size pixels, then a Gaussian.
+
+    Args:
+      maps: what to enlarge.
+      size: height and width of the result in pixels.
+      smoothing: σ of the Gaussian in pixels of the result; 0 turns it off.
+    """
+    smooth = smoothing_matrix(size, smoothing)
+    rows = jnp.asarray(smooth @ interpolation_matrix(maps.shape[1], size), maps.dtype)
+    columns = jnp.asarray(smooth @ interpolation_matrix(maps.shape[2], size), maps.dtype)
+    return jnp.einsum("yh,bhw,xw->byx", rows, maps, columns, precision=jax.lax.Precision.HIGHEST)
 
 
 def image_score(maps: Float[Array, "b h w"]) -> Float[Array, "b"]:

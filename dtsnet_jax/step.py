@@ -1,6 +1,6 @@
 """The pure core: one training step and one scoring step, as functions of their arguments."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from dtsnet_jax.model.backbones import Backbone
 from dtsnet_jax.model.dtsnet import Student
 from dtsnet_jax.model.encoder import Encoder, Features, normalize_images
 from dtsnet_jax.objective import distillation_loss
-from dtsnet_jax.scoring import score_map
+from dtsnet_jax.scoring import LevelMaps, level_map
 
 PyTree = Any
 
@@ -106,22 +106,23 @@ def anomalous_features(
 
 
 def make_train_step(
-    network: Network, optimizer: optax.GradientTransformation, *, seed: int
-) -> Callable[[TrainState, PyTree, dict[str, Array]], tuple[TrainState, Float[Array, ""]]]:
-    """Returns the jitted ``train_step(state, teacher, batch) -> (state, loss)``.
+    network: Network, optimizer: optax.GradientTransformation
+) -> Callable[..., tuple[TrainState, Float[Array, ""]]]:
+    """Returns the jitted ``train_step(state, teacher, batch, key) -> (state, loss)``.
 
-    ``state`` is donated: use the returned one. The noise of APR is drawn from the key
-    fold_in(key(seed), step), so it depends neither on the devices nor on earlier steps.
+    ``state`` is donated: use the returned one. ``key`` is the run's PRNG key, the same for every
+    step; the noise of APR is drawn from fold_in(key, step), so it depends neither on the devices
+    nor on earlier steps.
     """
 
-    def train_step(state: TrainState, teacher: PyTree, batch: dict[str, Array]):
+    def train_step(state: TrainState, teacher: PyTree, batch: dict[str, Array], key: Array):
         normal = teacher_features(network, teacher, batch["normal"])
         anomalous = anomalous_features(network, teacher, batch, normal)
-        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        step_key = jax.random.fold_in(key, state.step)
 
         def loss_of(params):
             student = nnx.merge(network.student_training, params, state.batch_stats)
-            reconstructed = student(anomalous, key)
+            reconstructed = student(anomalous, step_key)
             loss = distillation_loss(normal, reconstructed)
             return loss, nnx.as_pure(nnx.state(student, nnx.BatchStat))
 
@@ -133,24 +134,16 @@ def make_train_step(
     return jax.jit(train_step, donate_argnums=0)
 
 
-def make_score_step(
-    network: Network, *, image_size: int, smoothing: float, levels: Sequence[int]
-) -> Callable[[PyTree, PyTree, PyTree, UInt8[Array, "b h w 3"]], Float[Array, "b s s"]]:
-    """Returns the jitted ``score_step(params, batch_stats, teacher, images) -> score maps``.
+def make_level_step(network: Network) -> Callable[..., LevelMaps]:
+    """Returns the jitted ``level_step(params, batch_stats, teacher, images) -> M^1, M^2, M^3``.
 
     No noise is added and BatchNorm uses running statistics: the same image always gets the same
-    map, whatever else is in the batch.
+    maps, whatever else is in the batch.
     """
 
-    def score_step(params: PyTree, batch_stats: PyTree, teacher: PyTree, images: Array) -> Array:
+    def level_step(params: PyTree, batch_stats: PyTree, teacher: PyTree, images: Array):
         features = teacher_features(network, teacher, images)
         student = nnx.merge(network.student_inference, params, batch_stats)
-        return score_map(
-            features,
-            student(features),
-            image_size=image_size,
-            smoothing=smoothing,
-            levels=levels,
-        )
+        return tuple(map(level_map, features, student(features)))
 
-    return jax.jit(score_step)
+    return jax.jit(level_step)

@@ -1,27 +1,24 @@
-"""The training job: for every category a student, then its evaluation."""
+"""The training job: a detector for every category and seed, and its evaluation."""
 
-import math
+import json
 from pathlib import Path
 
-import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from data.catalog import Catalog
-from data.pipeline import training_batches
-from dtsnet_jax.checkpoints import Checkpoints, newest_step
 from dtsnet_jax.config import check_same_run, store_config
 from dtsnet_jax.errors import UserError
-from dtsnet_jax.evaluate import evaluate_category, finish
-from dtsnet_jax.inputs import (
-    chosen_catalogs,
-    chosen_textures,
-    synthesis_options,
-    training_images,
-)
-from dtsnet_jax.mesh import split_batch
-from dtsnet_jax.progress import Progress
-from dtsnet_jax.run import Run, build_run, checkpoint_directory
-from dtsnet_jax.step import TrainState
+from dtsnet_jax.inputs import CategoryImages, chosen_catalogs, chosen_textures
+from dtsnet_jax.measure import evaluate_category
+from dtsnet_jax.neighbors import NeighborDetector
+from dtsnet_jax.progress import read_records
+from dtsnet_jax.report.page import write_page
+from dtsnet_jax.results import RESULT_FILE, seed_directory, summarize_run, write_json, write_run
+from dtsnet_jax.student import StudentDetector
+
+DETECTORS = {"student": StudentDetector, "knn": NeighborDetector}
+Detector = StudentDetector | NeighborDetector
 
 
 def train(config: ConfigDict, workdir: Path) -> dict:
@@ -38,16 +35,32 @@ def train(config: ConfigDict, workdir: Path) -> dict:
       UserError, DataError: something in the configuration or the files cannot be used.
     """
     check_same_run(config, workdir)
-    catalogs = chosen_catalogs(config)
-    epochs = [epochs_of(config, catalog.category) for catalog in catalogs]
     textures = chosen_textures(config)
-    run = build_run(config)
-    results = {}
-    for catalog, count in zip(catalogs, epochs, strict=True):
+    return run_categories(config, workdir, textures)
+
+
+def run_categories(config: ConfigDict, workdir: Path, textures: np.ndarray | None, **how) -> dict:
+    """Runs every chosen category, writes the results and the report.
+
+    Args:
+      config, workdir: as for ``train``.
+      textures: (t, size, size, 3) uint8, or None where nothing will be synthesised.
+      how: passed on to ``run_category``.
+    """
+    catalogs = chosen_catalogs(config)
+    for catalog in catalogs:
+        epochs_of(config, catalog.category)  # refuses what has none before anything is trained
+    detector = DETECTORS[config.detector](config)
+    categories = {}
+    for catalog in catalogs:
         print(catalog.describe())
-        state = train_category(config, run, catalog, textures, workdir, epochs=count)
-        results[catalog.category] = evaluate_category(config, run, state, catalog, workdir)
-    return finish(config, results, workdir)
+        categories[catalog.category] = run_category(
+            config, detector, catalog, textures, workdir, **how
+        )
+    report = summarize_run(config, categories)
+    write_run(report, workdir)
+    print(f"report: {write_page({config.name: report}, workdir)}")
+    return report
 
 
 def epochs_of(config: ConfigDict, category: str) -> int:
@@ -57,7 +70,7 @@ def epochs_of(config: ConfigDict, category: str) -> int:
       UserError: neither has a number.
     """
     epochs = config.train.epochs or config.epochs_by_category.get(category, 0)
-    if not epochs:
+    if not epochs and config.detector == "student":
         raise UserError(
             f"train.epochs is 0 and epochs_by_category has no entry for '{category}'; set "
             "--config.train.epochs=N."
@@ -65,83 +78,67 @@ def epochs_of(config: ConfigDict, category: str) -> int:
     return epochs
 
 
-def train_category(
+def run_category(
     config: ConfigDict,
-    run: Run,
+    detector: Detector,
     catalog: Catalog,
-    textures,
+    textures: np.ndarray | None,
     workdir: Path,
     *,
-    epochs: int,
-) -> TrainState:
-    """Trains one student, or loads it where it has been trained already.
+    weights: Path | None = None,
+    only_evaluate: bool = False,
+) -> list[dict]:
+    """Fits and evaluates one category with every seed, or reads the results that are there.
 
     Args:
       config: the configuration.
-      run: network and steps.
+      detector: built from it.
       catalog: the category's images.
       textures: (t, size, size, 3) uint8, or None.
       workdir: the run's directory.
-      epochs: passes over the training images.
+      weights: the directory of another run whose weights are scored instead of training.
+      only_evaluate: score the weights that are there, and even if there are results already.
 
     Returns:
-      The state after the last step.
+      The result of every seed, also written to 'CATEGORY/seed-N/result.json'.
     """
-    batch_size = config.train.batch_size
-    last_step = math.ceil(epochs * len(catalog.train) / batch_size)
-    directory = checkpoint_directory(workdir, catalog.category)
-    trained = newest_step(directory) >= last_step
-    images = None if trained else training_images(config, catalog, textures)
-    store_config(config, workdir)  # only now: files that cannot be used leave nothing behind
-    checkpoints = Checkpoints(directory, keep=config.train.keep_checkpoints)
-    try:
-        initial = run.initial_state()
-        state = checkpoints.restore(initial) or initial
-        first_step = int(state.step)
-        if images is None:
-            print(f"{catalog.category}: trained already, {first_step} steps")
-            return state
-        batches = training_batches(
-            images,
-            batch_size=batch_size,
-            synthesize_every=config.synthesis.every,
-            options=synthesis_options(config),
-            seed=config.seed,
-            first_step=first_step,
-            last_step=last_step,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
-        progress = Progress(
-            workdir / catalog.category,
-            first_step=first_step,
-            last_step=last_step,
-            batch_size=batch_size,
-        )
-        try:
-            state = _loop(config, run, state, batches, checkpoints, progress, last_step)
-        finally:
-            progress.close()
-        checkpoints.save(state)
-        return state
-    finally:
-        checkpoints.close()
+    images = CategoryImages(config, catalog, textures)
+    epochs = epochs_of(config, catalog.category)
+    settings = result_settings(config, catalog, epochs)
+    results = []
+    for seed in config.seeds:
+        directory = seed_directory(workdir, catalog.category, seed)
+        fitted_in = seed_directory(weights or workdir, catalog.category, seed)
+        result = None if only_evaluate else stored_result(directory / RESULT_FILE, settings)
+        if result is not None:
+            print(f"{catalog.category}, seed {seed}: measured already")
+            results.append(result)
+            continue
+        if only_evaluate or weights:
+            fitted = detector.load(images, fitted_in)
+        else:
+            _ = images.training  # files that cannot be used leave nothing behind
+            store_config(config, workdir)
+            fitted = detector.fit(images, directory, seed=seed, epochs=epochs)
+        pictures = seed == config.seeds[0]
+        result = evaluate_category(config, fitted, images, directory, pictures=pictures)
+        result |= {"seed": seed, "settings": settings, "records": read_records(fitted_in)}
+        write_json(directory / RESULT_FILE, result)
+        results.append(result)
+    return results
 
 
-def _loop(config, run, state, batches, checkpoints, progress, last_step) -> TrainState:
-    """Steps through the batches; a loss is fetched when the next one is due, never waited for."""
-    step = int(state.step)
-    due = None  # the step and loss to be recorded next
-    for batch in batches:
-        batch.pop("mask", None)
-        state, loss = run.train_step(state, run.teacher, split_batch(batch, run.mesh))
-        step += 1
-        if step % config.train.log_every == 0 or step == last_step:
-            if due is not None:
-                progress.record(due[0], loss=float(due[1]))
-            due = (step, loss)
-        if step % config.train.checkpoint_every == 0:
-            checkpoints.save(state)
-    if due is not None:
-        progress.record(due[0], loss=float(due[1]))
-    return state
+def result_settings(config: ConfigDict, catalog: Catalog, epochs: int) -> dict:
+    """What a result depends on beside the fields that a run may not change."""
+    scoring = json.loads(config.to_json())["scoring"]
+    del scoring["batch_size"]
+    test = [str(sample.path) for sample in catalog.test]
+    return {"epochs": epochs, "scoring": scoring, "train_images": len(catalog.train), "test": test}
+
+
+def stored_result(path: Path, settings: dict) -> dict | None:
+    """An earlier result of the same settings, or None."""
+    if not path.is_file():
+        return None
+    result = json.loads(path.read_text(encoding="utf-8"))
+    return result if result["settings"] == settings else None

@@ -18,7 +18,8 @@ from dtsnet_jax.config import check_config
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.evaluate import evaluate
 from dtsnet_jax.report.table import METRICS
-from dtsnet_jax.run import build_run, checkpoint_directory
+from dtsnet_jax.results import seed_directory
+from dtsnet_jax.student import StudentDetector
 from dtsnet_jax.train import train
 
 MVTEC_TRAIN_IMAGES = {
@@ -27,6 +28,7 @@ MVTEC_TRAIN_IMAGES = {
     "toothbrush": 60, "transistor": 213, "zipper": 240,
 }  # fmt: skip
 ROOT = Path(__file__).parent.parent
+SEED = 111
 SMALL = {
     "encoder.name": "efficientnet_lite0",
     "data.image_size": 64,
@@ -59,10 +61,9 @@ def launch_small(root, workdir):
 
 
 def final_weights(workdir, category="parts"):
-    config = small_config("")
-    run = build_run(config)
-    checkpoints = Checkpoints(checkpoint_directory(workdir, category), keep=2)
-    state = checkpoints.restore(run.initial_state())
+    detector = StudentDetector(small_config(""))
+    checkpoints = Checkpoints(seed_directory(workdir, category, SEED) / "checkpoints", keep=2)
+    state = checkpoints.restore(detector.initial_state(SEED))
     checkpoints.close()
     return jax.tree.map(np.asarray, state)
 
@@ -70,7 +71,7 @@ def final_weights(workdir, category="parts"):
 def test_train_and_evaluate_a_folder(own_images, tmp_path):
     config = small_config(own_images)
     report = train(config, tmp_path / "run")
-    result = report["categories"]["parts"]
+    result = report["categories"]["parts"]["seeds"][0]
     assert result["step"] == 8  # 4 epochs of 8 images in batches of 4
     assert set(result["metrics"]) == set(METRICS)
     assert set(result["thresholds"]) == {"image", "pixel"}
@@ -78,7 +79,7 @@ def test_train_and_evaluate_a_folder(own_images, tmp_path):
     assert len(result["images"]) == result["test_images"] == 5
     assert json.loads((tmp_path / "run" / "results.json").read_text()) == report
 
-    directory = tmp_path / "run" / "parts"
+    directory = seed_directory(tmp_path / "run", "parts", SEED)
     pictures = sorted(path.name for path in (directory / "heatmaps").iterdir())
     assert pictures == [
         "good_008.png", "good_009.png", "scratch_000.png", "scratch_001.png", "scratch_002.png"
@@ -90,7 +91,7 @@ def test_train_and_evaluate_a_folder(own_images, tmp_path):
     assert list(directory.glob("events.out.tfevents*"))
 
     again = evaluate(config, tmp_path / "run")
-    assert again["categories"]["parts"]["images"] == result["images"]
+    assert again["categories"]["parts"]["seeds"][0]["images"] == result["images"]
 
 
 def test_without_masks_only_images_are_measured(own_images, tmp_path, capsys):
@@ -110,7 +111,7 @@ def test_a_killed_run_continues_to_the_same_weights(own_images, tmp_path):
     assert "I-AUROC" in out
 
     killed = launch_small(own_images, tmp_path / "killed")
-    checkpoints = checkpoint_directory(tmp_path / "killed", "parts")
+    checkpoints = seed_directory(tmp_path / "killed", "parts", SEED) / "checkpoints"
     while not (checkpoints / "3").is_dir() and killed.poll() is None:
         time.sleep(0.01)
     killed.send_signal(signal.SIGKILL)
@@ -124,7 +125,11 @@ def test_a_killed_run_continues_to_the_same_weights(own_images, tmp_path):
     ours, expected = final_weights(tmp_path / "killed"), final_weights(tmp_path / "whole")
     jax.tree.map(np.testing.assert_array_equal, ours, expected)
     assert int(ours.step) == 8
-    records = (tmp_path / "killed" / "parts" / "metrics.jsonl").read_text().splitlines()
+    records = (
+        (seed_directory(tmp_path / "killed", "parts", SEED) / "metrics.jsonl")
+        .read_text()
+        .splitlines()
+    )
     assert [json.loads(line)["step"] for line in records] == [2, 4, 6, 8]
 
 

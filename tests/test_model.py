@@ -12,8 +12,11 @@ from dtsnet_jax.model.encoder import build_encoder
 from dtsnet_jax.model.layers import DepthwiseConvolution, TransposedConvolution
 from dtsnet_jax.objective import distillation_loss
 from dtsnet_jax.optimizer import build_optimizer
-from dtsnet_jax.step import TrainState, make_score_step, make_train_step, split_network
+from dtsnet_jax.scoring import score_map
+from dtsnet_jax.step import TrainState, make_level_step, make_train_step, split_network
 from dtsnet_jax.weights.convert import load_state_dict
+
+KEY = jax.random.key(0)
 
 
 def build(name="efficientnet_lite0", bottleneck="mff", dtype=None, noise_scale=0.1):
@@ -54,10 +57,10 @@ def moved(before, after):
 def test_steps_lower_the_loss_move_everything_and_compile_once():
     network, teacher, params, batch_stats = build()
     optimizer, state = start(params, batch_stats)
-    step = make_train_step(network, optimizer, seed=0)
+    step = make_train_step(network, optimizer)
     losses = []
     for _ in range(6):
-        state, loss = step(state, teacher, random_batch())
+        state, loss = step(state, teacher, random_batch(), KEY)
         losses.append(float(loss))
     assert losses[-1] < losses[0]
     assert int(state.step) == 6
@@ -69,10 +72,10 @@ def test_steps_lower_the_loss_move_everything_and_compile_once():
 def test_gradients_are_accumulated_over_two_batches():
     network, teacher, params, batch_stats = build()
     optimizer, state = start(params, batch_stats, accumulate=2)
-    step = make_train_step(network, optimizer, seed=0)
-    state, _ = step(state, teacher, random_batch())
+    step = make_train_step(network, optimizer)
+    state, _ = step(state, teacher, random_batch(), KEY)
     assert not any(jax.tree.leaves(moved(params, state.params)))
-    state, _ = step(state, teacher, random_batch())
+    state, _ = step(state, teacher, random_batch(), KEY)
     assert all(jax.tree.leaves(moved(params, state.params)))
 
 
@@ -82,12 +85,18 @@ def test_noise_follows_seed_and_step_and_inference_has_none():
     def first_loss(seed, at_step=0):
         optimizer, state = start(params, batch_stats)
         state = TrainState(jnp.int32(at_step), state.params, state.batch_stats, state.optimizer)
-        step = make_train_step(network, optimizer, seed=seed)
-        return float(step(state, teacher, random_batch())[1])
+        step = make_train_step(network, optimizer)
+        return float(step(state, teacher, random_batch(), jax.random.key(seed))[1])
 
     assert first_loss(0) == first_loss(0)
     assert len({first_loss(0), first_loss(1), first_loss(0, at_step=1)}) == 3
-    score = make_score_step(network, image_size=64, smoothing=4.0, levels=(1, 2, 3))
+    level_step = make_level_step(network)
+
+    def score(*arguments):
+        return score_map(
+            level_step(*arguments), (1, 1, 1), image_size=64, smoothing=4.0, levels=(1, 2, 3)
+        )
+
     images = random_batch()["normal"]
     maps = [np.asarray(score(params, batch_stats, teacher, images)) for _ in range(2)]
     assert maps[0].shape == (4, 64, 64)
@@ -116,8 +125,8 @@ def test_bfloat16_agrees_with_float32_and_keeps_float32_weights():
         network, teacher, params, batch_stats = build(dtype=dtype, noise_scale=0.0)
         assert {x.dtype for x in jax.tree.leaves((params, batch_stats))} == {jnp.dtype("float32")}
         optimizer, state = start(params, batch_stats)
-        step = make_train_step(network, optimizer, seed=0)
-        state, loss = step(state, teacher, random_batch())
+        step = make_train_step(network, optimizer)
+        state, loss = step(state, teacher, random_batch(), KEY)
         assert loss.dtype == jnp.float32
         losses[name] = float(loss)
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.02)
@@ -170,7 +179,7 @@ def test_wide_resnet_takes_torchvision_weights_and_trains_at_256_pixels():
     )
     network, teacher, params, batch_stats = split_network(BACKBONES[name], teacher, student)
     optimizer, state = start(params, batch_stats)
-    step = make_train_step(network, optimizer, seed=0)
-    state, loss = step(state, teacher, random_batch(size=256, batch=2))
+    step = make_train_step(network, optimizer)
+    state, loss = step(state, teacher, random_batch(size=256, batch=2), KEY)
     assert 0 < float(loss) < 6
     assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(state.params))

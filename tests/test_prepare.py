@@ -42,7 +42,7 @@ def test_two_categories_are_trained_and_measured(name, miniatures, tfds_data, tm
     report = train(small_config(miniatures, name), tmp_path / "run")
     assert list(report["categories"]) == TWO[name].split(",")
     for result in report["categories"].values():
-        assert result["step"] == 3  # 2 epochs of 6 images in batches of 4
+        assert result["seeds"][0]["step"] == 3  # 2 epochs of 6 images in batches of 4
         assert set(result["metrics"]) == set(METRICS)
     printed = capsys.readouterr().out
     assert "mean" in printed

@@ -23,6 +23,7 @@ class Backbone:
       bottleneck_depth: residual blocks in the fourth stage.
       decoder_depths: residual blocks of the decoder at strides 16, 8, 4, in this order.
       width_factor: inner width of bottleneck blocks, times C/4.
+      rectified: whether the teacher's levels end in a ReLU; the student's do so accordingly.
       mean, std: what the weights expect to be subtracted from and divided into RGB in [0, 1].
     """
 
@@ -33,6 +34,7 @@ class Backbone:
     bottleneck_depth: int
     decoder_depths: tuple[int, int, int]
     width_factor: int = 1
+    rectified: bool = True
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
@@ -45,6 +47,8 @@ BACKBONES = {
         (256, 512, 1024), 2048, BottleneckBlock, (3, 4, 6), 3, (3, 4, 6), width_factor=2
     ),
     # The student of this small teacher is our choice: ResNet18's shape with the teacher's channels.
+    # Its levels are projections without activation, half of their values below zero, which a
+    # student ending in a ReLU could not give back.
     "efficientnet_lite0": Backbone(
         (24, 40, 112),
         320,
@@ -52,6 +56,7 @@ BACKBONES = {
         (),
         2,
         (2, 2, 2),
+        rectified=False,
         mean=(0.498, 0.498, 0.498),
         std=(0.502, 0.502, 0.502),
     ),

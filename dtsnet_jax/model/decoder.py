@@ -22,6 +22,7 @@ class Decoder(nnx.Module):
                 depth,
                 resampling="up",
                 width_factor=backbone.width_factor,
+                rectified=backbone.rectified,
                 dtype=dtype,
                 rngs=rngs,
             )

@@ -61,11 +61,14 @@ class BasicBlock(nnx.Module):
             Shortcut(channels_in, channels_out, resampling, **options) if changes_shape else None
         )
 
-    def __call__(self, x: Float[Array, "b h w c_in"]) -> Float[Array, "b h2 w2 c_out"]:
+    def __call__(
+        self, x: Float[Array, "b h w c_in"], *, rectify: bool = True
+    ) -> Float[Array, "b h2 w2 c_out"]:
         shortcut = x if self.downsample is None else self.downsample(x)
         x = jax.nn.relu(self.bn1(self.conv1(x)))
         x = self.bn2(self.conv2(x))
-        return jax.nn.relu(x + shortcut)
+        x = x + shortcut
+        return jax.nn.relu(x) if rectify else x
 
 
 class BottleneckBlock(nnx.Module):
@@ -94,16 +97,22 @@ class BottleneckBlock(nnx.Module):
             Shortcut(channels_in, channels_out, resampling, **options) if changes_shape else None
         )
 
-    def __call__(self, x: Float[Array, "b h w c_in"]) -> Float[Array, "b h2 w2 c_out"]:
+    def __call__(
+        self, x: Float[Array, "b h w c_in"], *, rectify: bool = True
+    ) -> Float[Array, "b h2 w2 c_out"]:
         shortcut = x if self.downsample is None else self.downsample(x)
         x = jax.nn.relu(self.bn1(self.conv1(x)))
         x = jax.nn.relu(self.bn2(self.conv2(x)))
         x = self.bn3(self.conv3(x))
-        return jax.nn.relu(x + shortcut)
+        x = x + shortcut
+        return jax.nn.relu(x) if rectify else x
 
 
 class Stage(nnx.Module):
-    """Residual blocks in a row; the first one changes resolution and channels."""
+    """Residual blocks in a row; the first one changes resolution and channels.
+
+    ``rectified``: whether the last one ends in a ReLU, as in a ResNet.
+    """
 
     def __init__(
         self,
@@ -114,9 +123,11 @@ class Stage(nnx.Module):
         *,
         resampling: Resampling,
         width_factor: int = 1,
+        rectified: bool = True,
         dtype: Dtype | None = None,
         rngs: nnx.Rngs,
     ):
+        self.rectified = rectified
         self.blocks = nnx.List(
             block(
                 channels_in if index == 0 else channels_out,
@@ -130,6 +141,7 @@ class Stage(nnx.Module):
         )
 
     def __call__(self, x: Float[Array, "b h w c_in"]) -> Float[Array, "b h2 w2 c_out"]:
-        for block in self.blocks:
+        *inner, last = self.blocks
+        for block in inner:
             x = block(x)
-        return x
+        return last(x, rectify=self.rectified)

@@ -1,4 +1,4 @@
-"""Tables as text."""
+"""Tables as text and as Markdown."""
 
 from collections.abc import Sequence
 
@@ -14,21 +14,40 @@ METRICS = {
 }
 
 
-def results_table(report: dict) -> str:
-    """Lays the metrics out as text, in percent, one line a category and their mean.
+def results_rows(report: dict) -> tuple[list[str], list[list[str]]]:
+    """The metrics in percent, one row a category and, of several, their mean.
 
     Args:
-      report: what ``dtsnet_jax.evaluate.finish`` writes to 'results.json'.
+      report: what ``dtsnet_jax.results.summarize_run`` returns.
+
+    Returns:
+      Header and rows; metrics that no category has are left out.
     """
     categories = report["categories"]
-    names = [n for n in METRICS if any(n in c["metrics"] for c in categories.values())]
-    rows = [["category", *(METRICS[name] for name in names), "train", "test"]]
-    for category, result in categories.items():
-        counts = [str(result["train_images"]), str(result["test_images"])]
-        rows.append([category, *_cells(result["metrics"], names), *counts])
+    names = metrics_present(categories.values())
+    header = ["category", *(METRICS[name] for name in names), "train", "test"]
+    rows = [
+        [
+            name,
+            *metric_cells(result, names),
+            str(result["train_images"]),
+            str(result["test_images"]),
+        ]
+        for name, result in categories.items()
+    ]
     if len(categories) > 1:
-        rows.append(["mean", *_cells(report["mean"], names), "", ""])
-    lines = [text_table(rows[0], rows[1:]), f"in percent; protocol {report['protocol']}"]
+        mean = {"metrics": report["mean"], "deviations": report["deviation"]}
+        rows.append(["mean", *metric_cells(mean, names), "", ""])
+    return header, rows
+
+
+def results_text(report: dict) -> str:
+    """What is printed after a run: the table and what is missing from it."""
+    categories = report["categories"]
+    lines = [text_table(*results_rows(report)), f"in percent; protocol {report['protocol']}"]
+    seeds = len(next(iter(categories.values()))["seeds"])
+    if seeds > 1:
+        lines.append(f"mean ± standard deviation over {seeds} seeds")
     without = [
         c for c, result in categories.items() if result["test_images"] and not result["masks"]
     ]
@@ -40,6 +59,30 @@ def results_table(report: dict) -> str:
             f"no good or no defective test images, nothing measured: {', '.join(untested)}"
         )
     return "\n".join(lines)
+
+
+def metrics_present(results) -> list[str]:
+    """The names of the metrics that at least one result has, in the order of ``METRICS``."""
+    found = {name for result in results for name in result["metrics"]}
+    return [name for name in METRICS if name in found]
+
+
+def metric_cells(result: dict, names: Sequence[str]) -> list[str]:
+    """Metrics in percent, with ± where there is a deviation, a dash where undefined.
+
+    Args:
+      result: with 'metrics' and 'deviations', both in [0, 1].
+      names: which metrics.
+    """
+
+    def cell(name: str) -> str:
+        if name not in result["metrics"]:
+            return "–"
+        text = f"{100 * result['metrics'][name]:.1f}"
+        deviation = result["deviations"].get(name)
+        return text if deviation is None else f"{text} ± {100 * deviation:.1f}"
+
+    return [cell(name) for name in names]
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -54,5 +97,26 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(lines)
 
 
-def _cells(metrics: dict[str, float], names: list[str]) -> list[str]:
-    return [f"{100 * metrics[name]:.1f}" if name in metrics else "–" for name in names]
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, its first column aligned left, the others right."""
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def comparison_rows(reports: dict[str, dict]) -> tuple[list[str], list[list[str]]]:
+    """Several runs side by side in percent: one row a run, its mean over the same categories.
+
+    Args:
+      reports: what ``dtsnet_jax.results.summarize_run`` returns, by the name of the row.
+
+    Returns:
+      Header and rows.
+    """
+    means = {
+        name: {"metrics": report["mean"], "deviations": report["deviation"]}
+        for name, report in reports.items()
+    }
+    names = metrics_present(means.values())
+    header = ["variant", *(METRICS[name] for name in names)]
+    rows = [[name, *metric_cells(mean, names)] for name, mean in means.items()]
+    return header, rows

@@ -92,8 +92,9 @@ def our_step(teacher, student, batch):
             learning_rate=0.005, reconstruction_learning_rate=0.001, accumulate=1
         )
         state = TrainState(jnp.zeros((), jnp.int32), params, batch_stats, optimizer.init(params))
-        step = make_train_step(network, optimizer, seed=0)
-        state, loss = step(state, teacher_arrays, {k: jnp.asarray(v) for k, v in batch.items()})
+        step = make_train_step(network, optimizer)
+        arrays = {name: jnp.asarray(value) for name, value in batch.items()}
+        state, loss = step(state, teacher_arrays, arrays, jax.random.key(0))
         assert loss.dtype == jnp.float64
         moved = {
             tuple(getattr(key, "key", None) for key in path): np.asarray(value)

@@ -1,0 +1,202 @@
+"""The report of a run: one HTML file that needs nothing beside it."""
+
+import base64
+from itertools import groupby
+from pathlib import Path
+
+import jinja2
+
+from dtsnet_jax.report import plots
+from dtsnet_jax.report.paper import PAPER_METRICS, paper_figures
+from dtsnet_jax.report.table import (
+    METRICS,
+    comparison_rows,
+    metric_cells,
+    metrics_present,
+)
+
+PAGE_FILE = "report.html"
+_ENVIRONMENT = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
+)
+
+
+def write_page(reports: dict[str, dict], workdir: Path) -> Path:
+    """Writes 'report.html', which opens offline.
+
+    Args:
+      reports: what ``dtsnet_jax.results.summarize_run`` returns, by name: one run, whose files lie
+        in ``workdir``, or several rows, each with a directory of its name there.
+      workdir: where the page goes.
+
+    Returns:
+      The file.
+    """
+    several = len(reports) > 1
+    runs = [
+        _run(name, report, workdir / name if several else workdir)
+        for name, report in reports.items()
+    ]
+    first = next(iter(reports.values()))
+    page = _ENVIRONMENT.get_template("page.html").render(
+        title=", ".join(reports),
+        comparison=comparison_rows(reports) if several else None,
+        curves=_comparison_curves(reports) if several else [],
+        runs=runs,
+        versions=first["versions"],
+        device=first["device"],
+    )
+    path = workdir / PAGE_FILE
+    partial = path.with_name(f"{PAGE_FILE}.partial")
+    partial.write_text(page, encoding="utf-8")
+    partial.replace(path)
+    return path
+
+
+def _run(name: str, report: dict, directory: Path) -> dict:
+    """What the template needs of one run."""
+    return {
+        "name": name,
+        "protocol": report["protocol"],
+        "too_optimistic": report["config"]["protocol"] == "best_on_test",
+        "table": _table(report),
+        "against_paper": _against_paper(report),
+        "plots": _plots(report),
+        "galleries": [
+            (category, _gallery(result["seeds"][0], directory / category))
+            for category, result in report["categories"].items()
+        ],
+        "durations": _durations(report),
+        "config": _flat(report["config"]),
+    }
+
+
+def _table(report: dict) -> tuple[list[str], list[list[str]]]:
+    names = metrics_present(report["categories"].values())
+    rows = [[c, *metric_cells(result, names)] for c, result in report["categories"].items()]
+    if len(rows) > 1:
+        mean = {"metrics": report["mean"], "deviations": report["deviation"]}
+        rows.append(["mean", *metric_cells(mean, names)])
+    return ["category", *(METRICS[name] for name in names)], rows
+
+
+def _against_paper(report: dict) -> tuple[list[str], list[list[str]]] | None:
+    """Ours, the paper's and the difference, where the paper has a figure."""
+    config = report["config"]
+    paper = paper_figures(config["data"]["name"], config["variant"])
+    ours = {name: result["metrics"] for name, result in report["categories"].items()}
+    if ours.keys() == config["epochs_by_category"].keys():  # all of the data set
+        ours["mean"] = report["mean"]
+    rows = []
+    for category in ours.keys() & paper.keys():
+        cells = [category]
+        for metric in PAPER_METRICS:
+            if metric not in ours[category]:
+                cells += ["–"] * 3
+                continue
+            values = 100 * ours[category][metric], 100 * paper[category][metric]
+            cells += [f"{values[0]:.1f}", f"{values[1]:.1f}", f"{values[0] - values[1]:+.1f}"]
+        rows.append(cells)
+    if not rows:
+        return None
+    header = ["category"]
+    for metric in PAPER_METRICS:
+        header += [f"{METRICS[metric]}, ours", "paper", "difference"]
+    return header, sorted(rows)
+
+
+def _plots(report: dict) -> list[str]:
+    """Loss, ROC, PRO and the histogram of every category."""
+    losses, roc, pixel, histograms = {}, {}, {}, []
+    for category, result in report["categories"].items():
+        for one in result["seeds"]:
+            if any("loss" in record for record in one["records"]):
+                losses[f"{category}, seed {one['seed']}"] = one["records"]
+        first = result["seeds"][0]
+        good = [i["score"] for i in first["images"] if i["defect"] == "good"]
+        defective = [i["score"] for i in first["images"] if i["defect"] != "good"]
+        if good and defective:
+            roc[category] = plots.image_roc(good, defective)
+            threshold = first["thresholds"]["image"]
+            title = f"{category}: scores, seed {first['seed']}"
+            histograms.append(plots.score_histogram(good, defective, threshold, title))
+        if first["curves"]:
+            pixel[category] = first["curves"]
+    drawn = [plots.loss_curves(losses)] if losses else []
+    drawn += _metric_plots(report)
+    if roc:
+        drawn.append(plots.rate_curves(roc, "true_positive_rate", "ROC over images"))
+    if pixel:
+        drawn.append(plots.rate_curves(pixel, "true_positive_rate", "ROC over pixels"))
+        drawn.append(plots.rate_curves(pixel, "overlap", "Per-region overlap"))
+    return drawn + histograms
+
+
+def _metric_plots(report: dict) -> list[str]:
+    """Metrics after epochs of training, where they were measured."""
+    measured = {
+        category: [[r for r in one["records"] if "epoch" in r] for one in result["seeds"]]
+        for category, result in report["categories"].items()
+    }
+    measured = {category: seeds for category, seeds in measured.items() if all(seeds)}
+    return [
+        plots.metric_curves(metric, shown, f"{METRICS[metric]} on the test images")
+        for metric in ("image_auroc", "pixel_auroc", "pro")
+        if (shown := {c: s for c, s in measured.items() if metric in s[0][0]})
+    ]
+
+
+def _comparison_curves(reports: dict[str, dict]) -> list[str]:
+    """For each category the rows' I-AUROC after every epoch, or a level line without training."""
+    drawn = []
+    for category in next(iter(reports.values()))["categories"]:
+        lines = {}
+        for name, report in reports.items():
+            seeds = []
+            for one in report["categories"][category]["seeds"]:
+                measured = [r for r in one["records"] if "image_auroc" in r]
+                seeds.append(measured if measured else [one["metrics"]])
+            untrained = report["config"]["detector"] == "knn"
+            if all("image_auroc" in s[0] for s in seeds) and (untrained or "epoch" in seeds[0][0]):
+                lines[name] = seeds
+        if any("epoch" in seeds[0][0] for seeds in lines.values()):
+            drawn.append(plots.metric_curves("image_auroc", lines, f"{category}: I-AUROC"))
+    return drawn
+
+
+def _gallery(result: dict, directory: Path) -> list[tuple[str, list[dict]]]:
+    """The pictures of a category in their groups, as data URIs."""
+    pictures = directory / f"seed-{result['seed']}" / "gallery"
+    cases = [
+        case
+        | {
+            "uri": "data:image/jpeg;base64,"
+            + base64.b64encode((pictures / case["file"]).read_bytes()).decode()
+        }
+        for case in result.get("gallery", [])
+    ]
+    return [(group, list(members)) for group, members in groupby(cases, lambda c: c["group"])]
+
+
+def _durations(report: dict) -> list[list[str]]:
+    return [
+        [
+            category,
+            str(one["seed"]),
+            str(one["step"]),
+            f"{one['training_seconds']:.0f}",
+            f"{one.get('scoring_seconds', 0):.1f}",
+        ]
+        for category, result in report["categories"].items()
+        for one in result["seeds"]
+    ]
+
+
+def _flat(config: dict, prefix: str = "") -> list[tuple[str, str]]:
+    pairs = []
+    for name, value in config.items():
+        if isinstance(value, dict):
+            pairs += _flat(value, f"{prefix}{name}.")
+        else:
+            pairs.append((f"{prefix}{name}", str(value)))
+    return pairs
