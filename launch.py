@@ -39,7 +39,11 @@ def run_job() -> None:
         from configs.variants import rows_of
         from dtsnet_jax.compare import compare
 
-        compare(config, rows_of(config), workdir, only_evaluate=_JOB.value == "evaluate")
+        try:
+            rows = rows_of(config)
+        except ValueError as error:
+            raise UserError(f"rows is {tuple(config.rows)}: {error}") from error
+        compare(config, rows, workdir, only_evaluate=_JOB.value == "evaluate")
     elif _JOB.value == "prepare":
         from dtsnet_jax.prepare import prepare
 

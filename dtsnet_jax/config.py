@@ -85,6 +85,11 @@ def _check_sequences(config: ConfigDict) -> None:
     whole = all(isinstance(seed, int) and seed >= 0 for seed in seeds)
     if not seeds or not whole or len(set(seeds)) != len(seeds):
         raise UserError(f"seeds is {seeds}, expected whole numbers from 0 on, each once.")
+    if config.protocol == "best_on_test" and config.detector == "knn":
+        raise UserError(
+            "protocol is 'best_on_test' but detector is 'knn', which is not trained and has nothing "
+            "to choose from; set --config.protocol=final."
+        )
     if config.protocol == "best_on_test" and not config.train.evaluate_every:
         raise UserError(
             "protocol is 'best_on_test' but train.evaluate_every is 0, so there is nothing to "

@@ -141,7 +141,8 @@ class StudentDetector:
         Raises:
           UserError: there are none.
         """
-        name = "best" if self._config.protocol == "best_on_test" else "checkpoints"
+        chosen = self._config.protocol == "best_on_test" and images.catalog.test
+        name = "best" if chosen else "checkpoints"
         if not newest_step(directory / name):
             raise UserError(
                 f"'{directory / name}' holds no complete checkpoint; train it first with "

@@ -140,6 +140,9 @@ def test_a_killed_run_continues_to_the_same_weights(own_images, tmp_path):
         (["--config", "configs/demo.py", "--config.encoder.name=resnet19"], "resnet18"),
         (["--config", "configs/demo.py", "--config.data.category=momo"], "mono"),
         (["--config", "configs/demo.py:offical"], "official"),
+        (["--config", "configs/demo.py", "--config.rows=('papr',)"], "paper"),
+        (["--config", "configs/demo.py", "--config.seeds=(1,1)"], "seeds"),
+        (["--config", "configs/demo.py", "--config.protocol=best_on_test"], "evaluate_every"),
         (["--config", "configs/nowhere.py"], "nowhere.py"),
         (["--config", "configs/demo.py", "--config.train.epochs=many"], "many"),
         (["--config", "configs/folder.py"], "data.root"),
@@ -196,6 +199,9 @@ def test_every_configuration_and_variant_is_valid():
     for module in (btad, mvtec, visa, folder, demo):
         for variant in variants.VARIANTS:
             check_config(module.get_config(variant), devices=1)
+        for table in variants.TABLES:
+            for row in variants.rows_of(module.get_config(table)).values():
+                check_config(row, devices=1)
     for module, categories in ((btad, BTAD), (mvtec, MVTEC), (visa, VISA)):
         assert set(module.get_config().epochs_by_category) == set(categories)
     assert sum(mvtec.EPOCHS[name] * MVTEC_TRAIN_IMAGES[name] for name in MVTEC) == 780_060
