@@ -39,11 +39,7 @@ def run_job() -> None:
         from configs.variants import rows_of
         from dtsnet_jax.compare import compare
 
-        try:
-            rows = rows_of(config)
-        except ValueError as error:
-            raise UserError(f"rows is {tuple(config.rows)}: {error}") from error
-        compare(config, rows, workdir, only_evaluate=_JOB.value == "evaluate")
+        compare(config, rows_of(config), workdir, only_evaluate=_JOB.value == "evaluate")
     elif _JOB.value == "prepare":
         from dtsnet_jax.prepare import prepare
 
@@ -95,7 +91,7 @@ def parse_flags(arguments: list[str]) -> list[str]:
             nearest = " ".join(str(error.args[0]).strip("'").replace("\\n", " ").split())
             message = f"the configuration has no such field: {nearest}".replace("\\'", "'")
         # A traceback of the configuration file comes as text; its last error is the message.
-        causes = re.findall(r"^\w+Error: (.+)$", message, re.MULTILINE)
+        causes = re.findall(r"^[\w.]+Error: (.+)$", message, re.MULTILINE)
         sys.exit(_fail(causes[-1] if causes else " ".join(message.split())))
 
 

@@ -19,6 +19,8 @@ import difflib
 
 from ml_collections import ConfigDict
 
+from dtsnet_jax.errors import UserError
+
 PLAIN = {"student.bottleneck": "rd", "student.reconstruction": False}
 VARIANTS = {
     "paper": {},
@@ -58,15 +60,9 @@ def apply(config: ConfigDict, variant: str) -> ConfigDict:
     """Changes ``config`` to a variant or a table and adds its name to the run's.
 
     Raises:
-      ValueError: there is no such variant; the message has the nearest name.
+      UserError: there is no such variant; the message has the nearest name.
     """
-    names = [*VARIANTS, *TABLES]
-    if variant not in names:
-        near = difflib.get_close_matches(variant, names, n=1, cutoff=0.4)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-        raise ValueError(
-            f"the configuration has no variant '{variant}'.{hint} Valid: {', '.join(names)}."
-        )
+    _check(variant, [*VARIANTS, *TABLES])
     if variant in TABLES:
         config.rows = TABLES[variant]
     else:
@@ -84,11 +80,21 @@ def rows_of(config: ConfigDict) -> dict[str, ConfigDict]:
       config: with ``rows``; whatever else it says holds for all rows that do not change it.
 
     Raises:
-      ValueError: a row names no variant.
+      UserError: a row names no variant.
     """
     rows = {}
     for variant in config.rows:
+        _check(variant, [*VARIANTS])
         row = config.copy_and_resolve_references()
         row.rows = ()
         rows[variant] = apply(row, variant)
     return rows
+
+
+def _check(variant: str, valid: list[str]) -> None:
+    if variant not in valid:
+        near = difflib.get_close_matches(variant, valid, n=1, cutoff=0.4)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise UserError(
+            f"the configuration has no variant '{variant}'.{hint} Valid: {', '.join(valid)}."
+        )

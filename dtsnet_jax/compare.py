@@ -34,9 +34,10 @@ def compare(
     Raises:
       UserError, DataError: something in a configuration or the files cannot be used.
     """
+    directories = {name: workdir / name for name in rows}
     for name, row in rows.items():
         check_config(row, devices=jax.device_count())
-        check_same_run(row, workdir / name)
+        check_same_run(row, directories[name])
     catalogs = chosen_catalogs(config)
     for row in rows.values():
         for catalog in catalogs:
@@ -53,11 +54,11 @@ def compare(
                 detectors[name],
                 catalog,
                 textures,
-                workdir / name,
-                weights=None if shared == name else workdir / shared,
+                directories[name],
+                weights=None if shared == name else directories[shared],
                 only_evaluate=only_evaluate,
             )
-            write_run(summarize_run(row, results[name]), workdir / name)
+            write_run(summarize_run(row, results[name]), directories[name])
         store_config(config, workdir)
         reports = {name: summarize_run(rows[name], results[name]) for name in rows}
         write_json(workdir / "results.json", reports)
@@ -65,7 +66,7 @@ def compare(
         protocols = "; ".join(sorted({report["protocol"] for report in reports.values()}))
         write_rows(workdir, header, cells, note=f"In percent. Protocol {protocols}.")
         print(f"{text_table(header, cells)}\nin percent; protocol {protocols}")
-        print(f"report: {write_page(reports, workdir)}")
+        print(f"report: {write_page(reports, directories, workdir)}")
     return reports
 
 

@@ -87,8 +87,8 @@ def _check_sequences(config: ConfigDict) -> None:
         raise UserError(f"seeds is {seeds}, expected whole numbers from 0 on, each once.")
     if config.protocol == "best_on_test" and config.detector == "knn":
         raise UserError(
-            "protocol is 'best_on_test' but detector is 'knn', which is not trained and has nothing "
-            "to choose from; set --config.protocol=final."
+            "protocol is 'best_on_test' but detector is 'knn', which has no epochs to choose from; "
+            "set --config.protocol=final."
         )
     if config.protocol == "best_on_test" and not config.train.evaluate_every:
         raise UserError(

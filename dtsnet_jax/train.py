@@ -59,7 +59,7 @@ def run_categories(config: ConfigDict, workdir: Path, textures: np.ndarray | Non
         )
     report = summarize_run(config, categories)
     write_run(report, workdir)
-    print(f"report: {write_page({config.name: report}, workdir)}")
+    print(f"report: {write_page({config.name: report}, {config.name: workdir}, workdir)}")
     return report
 
 

@@ -12,6 +12,8 @@ from scipy.spatial.distance import cdist
 from configs import mvtec, variants
 from dtsnet_jax import student
 from dtsnet_jax.compare import compare
+from dtsnet_jax.inputs import CategoryImages, chosen_catalogs
+from dtsnet_jax.measure import score_maps
 from dtsnet_jax.neighbors import greedy_k_center, nearest_distance, patch_vectors
 from dtsnet_jax.report.paper import paper_figures
 from dtsnet_jax.results import seed_directory
@@ -125,3 +127,19 @@ def test_the_paper_has_figures_for_every_row_of_its_tables():
         mean = np.mean([whole[category][name] for category in mvtec.EPOCHS])
         assert mean == pytest.approx(whole["mean"][name], abs=6e-4)
     assert paper_figures("folder", "paper") == {}
+
+
+def test_calibration_divides_each_level_by_its_spread_on_training_images(own_images):
+    config = small_config(own_images)
+    config.scoring.update(levels=(3,), smoothing=0.0)
+    (catalog,) = chosen_catalogs(config)
+    images = CategoryImages(config, catalog, None)
+    maps = {}
+    for calibrate in (False, True):
+        config.scoring.calibrate = calibrate
+        detector = student.StudentDetector(config)
+        fitted = detector._fitted(detector.initial_state(0), images)
+        maps[calibrate] = score_maps(fitted, images.test, batch_size=4)
+    ratio = maps[False] / maps[True]
+    np.testing.assert_allclose(ratio, ratio.mean(), rtol=1e-4)
+    assert 0 < ratio.mean() < 0.5  # a spread, no mean

@@ -183,3 +183,19 @@ def test_wide_resnet_takes_torchvision_weights_and_trains_at_256_pixels():
     state, loss = step(state, teacher, random_batch(size=256, batch=2), KEY)
     assert 0 < float(loss) < 6
     assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(state.params))
+
+
+def test_the_student_gives_back_the_signs_its_teacher_has():
+    for name, signed in (("efficientnet_lite0", True), ("resnet18", False)):
+        student = Student(
+            name,
+            bottleneck="rd",
+            reconstruction=False,
+            noise_scale=0.0,
+            temperature=0.5,
+            rngs=nnx.Rngs(0),
+        )
+        teacher = build_encoder(name, rngs=nnx.Rngs(1))
+        images = jax.random.normal(KEY, (2, 64, 64, 3))
+        for ours, theirs in zip(student(teacher(images)), teacher(images), strict=True):
+            assert bool((theirs < 0).any()) == bool((ours < 0).any()) == signed

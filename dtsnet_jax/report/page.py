@@ -21,26 +21,25 @@ _ENVIRONMENT = jinja2.Environment(
 )
 
 
-def write_page(reports: dict[str, dict], workdir: Path) -> Path:
+def write_page(reports: dict[str, dict], directories: dict[str, Path], workdir: Path) -> Path:
     """Writes 'report.html', which opens offline.
 
     Args:
-      reports: what ``dtsnet_jax.results.summarize_run`` returns, by name: one run, whose files lie
-        in ``workdir``, or several rows, each with a directory of its name there.
+      reports: what ``dtsnet_jax.results.summarize_run`` returns, by name: one run, or the rows of
+        a comparison.
+      directories: where each run's files lie.
       workdir: where the page goes.
 
     Returns:
       The file.
     """
     several = len(reports) > 1
-    runs = [
-        _run(name, report, workdir / name if several else workdir)
-        for name, report in reports.items()
-    ]
+    runs = [_run(name, report, directories[name]) for name, report in reports.items()]
     first = next(iter(reports.values()))
     page = _ENVIRONMENT.get_template("page.html").render(
         title=", ".join(reports),
         comparison=comparison_rows(reports) if several else None,
+        by_category=_by_category(reports) if several else None,
         curves=_comparison_curves(reports) if several else [],
         runs=runs,
         versions=first["versions"],
@@ -144,6 +143,18 @@ def _metric_plots(report: dict) -> list[str]:
         for metric in ("image_auroc", "pixel_auroc", "pro")
         if (shown := {c: s for c, s in measured.items() if metric in s[0][0]})
     ]
+
+
+def _by_category(reports: dict[str, dict]) -> tuple[list[str], list[list[str]]] | None:
+    """I-AUROC of every category (row) by every variant (column); None for one category."""
+    categories = list(next(iter(reports.values()))["categories"])
+    if len(categories) < 2:
+        return None
+    rows = []
+    for category in categories:
+        results = [report["categories"][category] for report in reports.values()]
+        rows.append([category, *(metric_cells(r, ["image_auroc"])[0] for r in results)])
+    return ["I-AUROC", *reports], rows
 
 
 def _comparison_curves(reports: dict[str, dict]) -> list[str]:
