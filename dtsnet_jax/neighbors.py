@@ -3,7 +3,8 @@
 After PatchCore (Roth et al., CVPR 2022), without its re-weighting of the image score: features of
 the teacher's levels, averaged over 3 × 3 positions, resized to one grid and joined; a coreset of
 those of the good images, chosen by greedy k-centre; the score of a position is its distance to the
-nearest vector of the coreset. Nothing is trained.
+nearest vector of the coreset. Nothing is trained. Unlike there, every level's vectors are first
+scaled to length 1, so that like Eq. 9 it compares directions and not brightness.
 """
 
 import time
@@ -33,7 +34,7 @@ PROJECTED = 128  # dimensions in which centres are chosen (Johnson–Lindenstrau
 
 
 def patch_vectors(features: Features, levels: tuple[int, ...]) -> Float[Array, "b h w c"]:
-    """Averages each level over 3 × 3 positions, resizes it to the first level's grid, and joins.
+    """Normalises each level, averages it over 3 × 3 positions, resizes it to one grid, and joins.
 
     Args:
       features: of the teacher.
@@ -42,10 +43,13 @@ def patch_vectors(features: Features, levels: tuple[int, ...]) -> Float[Array, "
     height, width = features[levels[0] - 1].shape[1:3]
     parts = []
     for level in levels:
-        pooled = nnx.avg_pool(features[level - 1], (3, 3), (1, 1), "SAME", count_include_pad=False)
+        vectors = features[level - 1].astype(jnp.float32)
+        squares = jnp.sum(vectors**2, axis=-1, keepdims=True)
+        vectors = vectors * jax.lax.rsqrt(jnp.maximum(squares, 1e-24))
+        pooled = nnx.avg_pool(vectors, (3, 3), (1, 1), "SAME", count_include_pad=False)
         shape = (pooled.shape[0], height, width, pooled.shape[-1])
         parts.append(jax.image.resize(pooled, shape, "bilinear"))
-    return jnp.concatenate(parts, axis=-1).astype(jnp.float32)
+    return jnp.concatenate(parts, axis=-1)
 
 
 @partial(jax.jit, static_argnames="count")
