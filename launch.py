@@ -26,7 +26,10 @@ def run_job() -> None:
 
     from dtsnet_jax import config as configuration
     from dtsnet_jax.errors import UserError
+    from dtsnet_jax.weights.sources import cache_directory
 
+    if not jax.config.jax_compilation_cache_dir:  # unless the environment names one
+        jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "compiled"))
     if _CONFIG.value is None and (_WORKDIR.value is None or _JOB.value != "evaluate"):
         raise UserError("--config is missing; try --config configs/demo.py, or see README.md.")
     if _CONFIG.value is None:

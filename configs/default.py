@@ -50,6 +50,7 @@ def get_config() -> ConfigDict:
     config.train.accumulate = 2  # batches whose gradients are averaged before a step; released
     config.train.learning_rate = 0.005  # Adam, bottleneck and decoder; paper
     config.train.reconstruction_learning_rate = 0.001  # Adam, APR; paper
+    config.train.cache_teacher = True  # keep f_T,n of the training images on the device if it fits
     config.train.evaluate_every = 0  # epochs between measurements on the test images; 0: none
     config.train.log_every = 10  # batches
     config.train.checkpoint_every = 200  # batches

@@ -56,9 +56,10 @@ def training_batches(
       process_index, process_count: which share of each batch.
 
     Yields:
-      'normal' (b, size, size, 3) uint8 and, unless ``synthesize_every`` is 0, 'synthetic'
-      (b / synthesize_every, size, size, 3) uint8 and 'mask' (b / synthesize_every, size, size)
-      bool: the synthesised counterparts of normal[synthesize_every − 1 :: synthesize_every].
+      'normal' (b, size, size, 3) uint8, 'index' (b,) int64, which of the images these are, and,
+      unless ``synthesize_every`` is 0, 'synthetic' (b / synthesize_every, size, size, 3) uint8 and
+      'mask' (b / synthesize_every, size, size) bool: the synthesised counterparts of
+      normal[synthesize_every − 1 :: synthesize_every].
     """
     group = max(1, synthesize_every)
     local_groups = batch_size // group // process_count
@@ -71,14 +72,19 @@ def training_batches(
             draw(index * group + offset, synthesized=synthesize_every and offset == group - 1)
             for offset in range(group)
         ]
-        batch = {"normal": tf.stack([sample["normal"] for sample in samples])}
+        batch = {
+            name: tf.stack([sample[name] for sample in samples]) for name in ("normal", "index")
+        }
         if synthesize_every:
             batch |= {name: samples[-1][name] for name in ("synthetic", "mask")}
         return batch
 
     def merge_groups(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        shape = (local_groups * group, *images.normal.shape[1:])
-        return batch | {"normal": tf.reshape(batch["normal"], shape)}
+        count = local_groups * group
+        return batch | {
+            name: tf.reshape(batch[name], (count, *batch[name].shape[2:]))
+            for name in ("normal", "index")
+        }
 
     dataset = (
         tf.data.Dataset.range(first_step * local_groups, last_step * local_groups)
@@ -101,10 +107,10 @@ def sample_function(
       seed: the run's seed.
 
     Returns:
-      A function of ``position`` (int64 scalar) and ``synthesized`` (bool) to 'normal' and, if
-      synthesised, 'synthetic', 'texture', (size, size, 3) uint8, 'foreground', 'first', 'second',
-      'mask', (size, size) bool, and 'opacity', float32. What is not used costs nothing inside a
-      ``tf.function``.
+      A function of ``position`` (int64 scalar) and ``synthesized`` (bool) to 'normal', 'index'
+      (int64 scalar: which of ``images.normal``) and, if synthesised, 'synthetic', 'texture',
+      (size, size, 3) uint8, 'foreground', 'first', 'second', 'mask', (size, size) bool, and
+      'opacity', float32. What is not used costs nothing inside a ``tf.function``.
     """
     normal = tf.constant(images.normal)
     textures = None if images.textures is None else tf.constant(images.textures)
@@ -113,7 +119,7 @@ def sample_function(
 
     def draw(position: tf.Tensor, *, synthesized: bool) -> dict[str, tf.Tensor]:
         index = shuffled_index(position, len(images.normal), seed)
-        sample = {"normal": normal[index]}
+        sample = {"normal": normal[index], "index": index}
         if not synthesized:
             return sample
         sample_seed = tf.stack([tf.constant(seed, tf.int64), position])

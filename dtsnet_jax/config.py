@@ -39,6 +39,7 @@ POSITIVE = ("student.temperature", "train.learning_rate", "train.reconstruction_
 CHANGEABLE = (
     "seeds",
     "train.epochs",
+    "train.cache_teacher",
     "train.log_every",
     "train.checkpoint_every",
     "train.keep_checkpoints",

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from dtsnet_jax.errors import UserError
@@ -33,6 +34,19 @@ def split_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array
     }
 
 
+def split_whole(array: np.ndarray, mesh: Mesh) -> jax.Array:
+    """Splits an array that every process has along its first axis over the devices."""
+    sharding = NamedSharding(mesh, PartitionSpec("data"))
+    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+
+def fetch(tree: Any) -> Any:
+    """Brings arrays to the host, whole on every process wherever their parts lie."""
+    if jax.process_count() > 1:
+        tree = multihost_utils.process_allgather(tree, tiled=True)
+    return jax.tree.map(np.asarray, tree)
+
+
 def map_batches(
     function: Callable[[jax.Array], Any], images: np.ndarray, *, batch_size: int, mesh: Mesh
 ) -> Any:
@@ -52,10 +66,8 @@ def map_batches(
         batch = images[start : start + batch_size]
         missing = batch_size - len(batch)
         filled = np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), batch.dtype)])
-        parts.append(function(split_batch({"images": filled}, mesh)["images"]))
-    return jax.tree.map(
-        lambda *arrays: np.concatenate([np.asarray(a) for a in arrays])[: len(images)], *parts
-    )
+        parts.append(function(split_whole(filled, mesh)))  # returns before it is computed
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays)[: len(images)], *map(fetch, parts))
 
 
 def check_divisible(field: str, size: int, parts: int) -> None:

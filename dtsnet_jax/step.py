@@ -110,13 +110,17 @@ def make_train_step(
 ) -> Callable[..., tuple[TrainState, Float[Array, ""]]]:
     """Returns the jitted ``train_step(state, teacher, batch, key) -> (state, loss)``.
 
+    ``batch`` holds 'normal', uint8 images, or 'features', the teacher's features of them, and
+    'synthetic' as for ``anomalous_features``.
     ``state`` is donated: use the returned one. ``key`` is the run's PRNG key, the same for every
     step; the noise of APR is drawn from fold_in(key, step), so it depends neither on the devices
     nor on earlier steps.
     """
 
     def train_step(state: TrainState, teacher: PyTree, batch: dict[str, Array], key: Array):
-        normal = teacher_features(network, teacher, batch["normal"])
+        normal = batch.get("features")
+        if normal is None:
+            normal = teacher_features(network, teacher, batch["normal"])
         anomalous = anomalous_features(network, teacher, batch, normal)
         step_key = jax.random.fold_in(key, state.step)
 
@@ -132,6 +136,11 @@ def make_train_step(
         return TrainState(state.step + 1, params, batch_stats, optimizer_state), loss
 
     return jax.jit(train_step, donate_argnums=0)
+
+
+def make_teacher_step(network: Network) -> Callable[[PyTree, Array], Features]:
+    """Returns the jitted ``teacher_step(teacher, images) -> f_T``."""
+    return jax.jit(partial(teacher_features, network))
 
 
 def make_level_step(network: Network) -> Callable[..., LevelMaps]:

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from data.pipeline import training_batches
 from dtsnet_jax.checkpoints import Checkpoints, newest_step
 from dtsnet_jax.errors import UserError
+from dtsnet_jax.feature_cache import FeatureCache, cache_fits
 from dtsnet_jax.inputs import CategoryImages, TestImages, synthesis_options
 from dtsnet_jax.measure import Fitted, measure, score_maps, selection_value
 from dtsnet_jax.mesh import data_mesh, map_batches, replicate, split_batch
@@ -21,7 +22,13 @@ from dtsnet_jax.model.dtsnet import Student
 from dtsnet_jax.optimizer import build_optimizer
 from dtsnet_jax.progress import Progress, read_records
 from dtsnet_jax.scoring import image_score, score_map
-from dtsnet_jax.step import TrainState, make_level_step, make_train_step, split_network
+from dtsnet_jax.step import (
+    TrainState,
+    make_level_step,
+    make_teacher_step,
+    make_train_step,
+    split_network,
+)
 from dtsnet_jax.weights.convert import load_teacher
 
 CALIBRATION_IMAGES = 64
@@ -59,6 +66,7 @@ class StudentDetector:
             self._backbone, teacher, self._build_student(rngs=nnx.Rngs(0))
         )
         self._teacher = replicate(teacher_arrays, self.mesh)
+        self._teacher_step = partial(make_teacher_step(network), self._teacher)
         self._train_step = make_train_step(network, self._optimizer)
         self._level_step = make_level_step(network)
         self._score_map = jax.jit(
@@ -124,9 +132,18 @@ class StudentDetector:
                     last_step=last_step,
                     batch_size=batch_size,
                 )
+                cache = self._cache(training.normal, images.catalog.category)
                 try:
                     state = self._loop(
-                        state, batches, images, checkpoints, progress, measured_at, seed, last_step
+                        state,
+                        batches,
+                        cache,
+                        images,
+                        checkpoints,
+                        progress,
+                        measured_at,
+                        seed,
+                        last_step,
                     )
                 finally:
                     progress.close()
@@ -174,16 +191,33 @@ class StudentDetector:
             self.mesh,
         )
 
+    def _cache(self, images: np.ndarray, category: str) -> FeatureCache | None:
+        config = self._config
+        if not config.train.cache_teacher:
+            return None
+        if not cache_fits(self._teacher_step, images, category):
+            return None
+        return FeatureCache(
+            self._teacher_step, images, batch_size=config.scoring.batch_size, mesh=self.mesh
+        )
+
     def _loop(
-        self, state, batches, images, checkpoints, progress, measured_at, seed, last_step
+        self, state, batches, cache, images, checkpoints, progress, measured_at, seed, last_step
     ) -> TrainState:
-        """Steps through the batches; a loss is fetched when the next one is due."""
+        """Steps through the batches.
+
+        A step returns before the devices have computed it, so the next batch is sent meanwhile; a
+        loss is fetched when the next one is due, which also bounds how far the host runs ahead.
+        """
         config, key = self._config.train, jax.random.key(seed)
         step = int(state.step)
         due = None  # the step and loss to be recorded next
         for batch in batches:
-            batch.pop("mask", None)
-            state, loss = self._train_step(state, self._teacher, split_batch(batch, self.mesh), key)
+            used = ("normal" if cache is None else "index", "synthetic")
+            inputs = split_batch({k: v for k, v in batch.items() if k in used}, self.mesh)
+            if cache is not None:
+                inputs["features"] = cache.take(inputs.pop("index"))
+            state, loss = self._train_step(state, self._teacher, inputs, key)
             step += 1
             if step % config.log_every == 0 or step == last_step or step in measured_at:
                 if due is not None:

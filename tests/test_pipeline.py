@@ -61,7 +61,12 @@ def test_the_last_of_each_group_is_synthesised(every, synthesised):
 
 
 def test_nothing_is_synthesised_on_request():
-    assert all(set(b) == {"normal"} for b in batches(every=0))
+    assert all(set(b) == {"normal", "index"} for b in batches(every=0))
+
+
+def test_the_index_tells_which_images_were_drawn():
+    for batch in batches(every=2):
+        np.testing.assert_array_equal(batch["index"], batch["normal"][:, 0, 0, 0])
 
 
 def test_a_resumed_stream_continues_identically():
