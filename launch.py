@@ -15,9 +15,13 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; runs/NAME
 _JOB = flags.DEFINE_enum(
     "job",
     "train",
-    ["prepare", "preview", "train", "evaluate"],
-    "prepare the data, preview the synthesis, train (and evaluate), or evaluate a trained run.",
+    ["prepare", "preview", "train", "evaluate", "report"],
+    "prepare the data, preview the synthesis, train (and evaluate), evaluate a trained run, or "
+    "merge the results of several launches into one report.",
 )
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of the first of the processes.")
+_PROCESSES = flags.DEFINE_integer("processes", None, "How many processes train together.")
+_PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0 on.")
 
 
 def run_job() -> None:
@@ -26,39 +30,20 @@ def run_job() -> None:
 
     from dtsnet_jax import config as configuration
     from dtsnet_jax.errors import UserError
+    from dtsnet_jax.jobs import run
+    from dtsnet_jax.processes import start_processes
     from dtsnet_jax.weights.sources import cache_directory
 
     if not jax.config.jax_compilation_cache_dir:  # unless the environment names one
         jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "compiled"))
-    if _CONFIG.value is None and (_WORKDIR.value is None or _JOB.value != "evaluate"):
+    alone = _JOB.value in ("evaluate", "report")  # these go by the run's own configuration
+    if _CONFIG.value is None and (_WORKDIR.value is None or not alone):
         raise UserError("--config is missing; try --config configs/demo.py, or see README.md.")
-    if _CONFIG.value is None:
-        config = configuration.load_config(Path(_WORKDIR.value))
-    else:
-        config = _CONFIG.value
+    start_processes(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    config = _CONFIG.value or configuration.load_config(Path(_WORKDIR.value))
     workdir = Path(_WORKDIR.value or Path("runs") / config.name)
     configuration.check_config(config, devices=jax.device_count())
-    if config.rows and _JOB.value in ("train", "evaluate"):
-        from configs.variants import rows_of
-        from dtsnet_jax.compare import compare
-
-        compare(config, rows_of(config), workdir, only_evaluate=_JOB.value == "evaluate")
-    elif _JOB.value == "prepare":
-        from dtsnet_jax.prepare import prepare
-
-        prepare(config)
-    elif _JOB.value == "preview":
-        from dtsnet_jax.preview import preview
-
-        preview(config, workdir)
-    elif _JOB.value == "train":
-        from dtsnet_jax.train import train
-
-        train(config, workdir)
-    else:
-        from dtsnet_jax.evaluate import evaluate
-
-        evaluate(config, workdir)
+    run(_JOB.value, config, workdir)
 
 
 def main(_: list[str]) -> None:

@@ -30,7 +30,9 @@ def get_config() -> ConfigDict:
     config.data = ConfigDict()
     config.data.name = "folder"  # folder, elpv, mvtec_ad, visa or btad
     config.data.root = ""  # directory of the images or of the archive; "": elpv's, or download
-    config.data.category = ""  # one name, or several with commas; empty: all, one model for each
+    config.data.category = ""  # one name, or several with commas; empty: all, one model for each;
+    # "all": all in one model, which is measured on each of them
+    config.data.shard = ""  # "i/n": the i-th of n shares of the categories, i from 0 on
     config.data.image_size = 256  # pixels, height and width, a multiple of 32; paper
     config.data.held_back = 0.2  # folder: share of the normal images that are kept for testing
     config.data.textures = "dtd"  # dtd: by TFDS; a directory; scikit-image: its photographs; paper

@@ -2,7 +2,7 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from data.errors import DataError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 GOOD = "good"
+ALL = "all"  # what one model for all categories is called
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Catalog:
       test: images to score; may be empty.
       ignored: files that lie among the images but are none.
       texture: the images are filled by a surface; there is no background to leave out.
+      parts: the categories that were joined to this one, in the order of their images.
     """
 
     category: str
@@ -49,6 +51,7 @@ class Catalog:
     test: tuple[Sample, ...]
     ignored: tuple[Path, ...] = ()
     texture: bool = False
+    parts: tuple["Catalog", ...] = ()
 
     def __post_init__(self):
         if len(self.train) < 2:
@@ -80,6 +83,16 @@ class Catalog:
             more = ", …" if len(self.ignored) > 3 else ""
             lines.append(f"  ignored, no image: {len(self.ignored)} files ({names}{more})")
         return "\n".join(lines)
+
+
+def unite(catalogs: Sequence[Catalog]) -> Catalog:
+    """All categories as one, for a model that learns them together."""
+    return Catalog(
+        ALL,
+        tuple(sample for catalog in catalogs for sample in catalog.train),
+        tuple(sample for catalog in catalogs for sample in catalog.test),
+        parts=tuple(catalogs),
+    )
 
 
 def list_images(directory: Path) -> tuple[list[Path], list[Path]]:

@@ -12,7 +12,8 @@ from pathlib import Path
 from data.catalog import Catalog, Sample
 from data.errors import DataError
 
-CATEGORIES = ("mono", "poly", "both")
+DISJOINT_CATEGORIES = ("mono", "poly")
+CATEGORIES = (*DISJOINT_CATEGORIES, "both")
 TRAIN_PERCENT = 60
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from data import elpv, folder
 from data.archives import download_directory, find_tree
 from data.btad import layout as btad
-from data.catalog import Catalog, unknown_name_error
+from data.catalog import ALL, Catalog, unknown_name_error
 from data.errors import DataError
 from data.mvtec_ad import layout as mvtec_ad
 from data.visa import layout as visa
@@ -21,7 +21,8 @@ def read_catalogs(name: str, root: str, category: str, *, held_back: float) -> l
       name: a key of ``READERS``.
       root: the directory of the images, or of a data set's archive; empty for ELPV, which comes
         with its package, and for data sets that shall be downloaded.
-      category: one name or several with commas; empty for all.
+      category: one name or several with commas; empty or 'all' for all (of ELPV's, 'all' leaves out
+        'both', which holds the images of the others).
       held_back: for 'folder', share of the normal images that is kept for testing.
 
     Returns:
@@ -33,8 +34,10 @@ def read_catalogs(name: str, root: str, category: str, *, held_back: float) -> l
     if name not in READERS:
         raise unknown_name_error("data.name", name, READERS)
     reader = READERS[name]
-    if reader in PUBLISHED:  # refused before anything is downloaded
+    if reader in PUBLISHED and category != ALL:  # refused before anything is downloaded
         _chosen(category, list(reader.CATEGORIES))
+    if category == ALL:
+        category = ",".join(elpv.DISJOINT_CATEGORIES) if reader is elpv else ""
     directory = _find_root(name, root)
     chosen = _chosen(category, reader.categories(directory))
     options = {"held_back": held_back} if reader is folder else {}

@@ -10,7 +10,7 @@ from dtsnet_jax.inputs import chosen_catalogs, chosen_textures
 from dtsnet_jax.report.page import write_page
 from dtsnet_jax.report.table import comparison_rows, text_table
 from dtsnet_jax.results import summarize_run, write_json, write_rows, write_run
-from dtsnet_jax.train import DETECTORS, epochs_of, run_category
+from dtsnet_jax.train import DETECTORS, learned_catalogs, run_category
 
 
 def compare(
@@ -39,13 +39,11 @@ def compare(
         check_config(row, devices=jax.device_count())
         check_same_run(row, directories[name])
     catalogs = chosen_catalogs(config)
-    for row in rows.values():
-        for catalog in catalogs:
-            epochs_of(row, catalog.category)
+    learned = {name: learned_catalogs(row, catalogs) for name, row in rows.items()}
     textures = chosen_textures(config)
     detectors = {name: DETECTORS[row.detector](row) for name, row in rows.items()}
     results = {name: {} for name in rows}
-    for catalog in catalogs:
+    for number, catalog in enumerate(catalogs):
         for name, row in rows.items():
             print(f"{name}: {catalog.describe()}")
             shared = _trained_alike(rows, name)
@@ -55,18 +53,40 @@ def compare(
                 catalog,
                 textures,
                 directories[name],
+                learns=learned[name][number],
                 weights=None if shared == name else directories[shared],
                 only_evaluate=only_evaluate,
             )
-            write_run(summarize_run(row, results[name]), directories[name])
         store_config(config, workdir)
-        reports = {name: summarize_run(rows[name], results[name]) for name in rows}
-        write_json(workdir / "results.json", reports)
-        header, cells = comparison_rows(reports)
-        protocols = "; ".join(sorted({report["protocol"] for report in reports.values()}))
-        write_rows(workdir, header, cells, note=f"In percent. Protocol {protocols}.")
-        print(f"{text_table(header, cells)}\nin percent; protocol {protocols}")
-        print(f"report: {write_page(reports, directories, workdir)}")
+        reports = finish_comparison(config, rows, results, workdir)
+    return reports
+
+
+def finish_comparison(
+    config: ConfigDict, rows: dict[str, ConfigDict], results: dict[str, dict], workdir: Path
+) -> dict[str, dict]:
+    """Writes results and report of every row and of the table, unless it has a share only.
+
+    Args:
+      config, rows, workdir: as for ``compare``.
+      results: of every row the results of every seed by category.
+
+    Returns:
+      The results of each row.
+    """
+    directories = {name: workdir / name for name in rows}
+    reports = {name: summarize_run(rows[name], results[name]) for name in rows}
+    header, cells = comparison_rows(reports)
+    protocols = "; ".join(sorted({report["protocol"] for report in reports.values()}))
+    print(f"{text_table(header, cells)}\nin percent; protocol {protocols}")
+    if config.data.shard:
+        print("results and report of all shares: --job=report with the same --workdir")
+        return reports
+    for name, report in reports.items():
+        write_run(report, directories[name])
+    write_json(workdir / "results.json", reports)
+    write_rows(workdir, header, cells, note=f"In percent. Protocol {protocols}.")
+    print(f"report: {write_page(reports, directories, workdir)}")
     return reports
 
 

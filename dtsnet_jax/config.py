@@ -1,15 +1,18 @@
 """Checks a configuration before anything starts, and compares it with the run it continues."""
 
 import json
+import re
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from data.catalog import ALL
 from data.options import MASK_KINDS
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.mesh import check_divisible
 from dtsnet_jax.model.backbones import get_backbone
 from dtsnet_jax.model.dtsnet import BOTTLENECKS
+from dtsnet_jax.results import write_json
 
 CONFIG_FILE = "config.json"
 CHOICES = {
@@ -38,6 +41,7 @@ POSITIVE = ("student.temperature", "train.learning_rate", "train.reconstruction_
 # Fields that may change between two starts of the same run.
 CHANGEABLE = (
     "seeds",
+    "data.shard",
     "train.epochs",
     "train.cache_teacher",
     "train.log_every",
@@ -104,8 +108,43 @@ def _check_sequences(config: ConfigDict) -> None:
         raise UserError(
             f"synthesis.opacity is {opacity}, expected a lower and an upper bound in [0, 1]."
         )
+    parse_shard(config.data.shard)
+    if config.data.shard and config.data.category == ALL:
+        raise UserError(
+            f"data.shard is '{config.data.shard}' but data.category is 'all', which is one model; "
+            "set --config.data.shard= or name categories."
+        )
     if not 0 <= config.data.held_back < 1:
         raise UserError(f"data.held_back is {config.data.held_back}, expected 0 to below 1.")
+
+
+def parse_shard(shard: str) -> tuple[int, int]:
+    """Splits 'i/n' into (i, n); '' is (0, 1).
+
+    Raises:
+      UserError: it is anything else, or i is not in [0, n).
+    """
+    match = re.fullmatch(r"(\d+)/(\d+)", shard or "0/1")
+    if not match or int(match[1]) >= int(match[2]):
+        raise UserError(
+            f"data.shard is '{shard}', expected 'i/n', the share i from 0 to n-1 of n, such as 0/4."
+        )
+    return int(match[1]), int(match[2])
+
+
+def epochs_of(config: ConfigDict, category: str) -> int:
+    """The epochs of a category: ``train.epochs``, or where that is 0 the data set's list.
+
+    Raises:
+      UserError: neither has a number.
+    """
+    epochs = config.train.epochs or config.epochs_by_category.get(category, 0)
+    if not epochs and config.detector == "student":
+        raise UserError(
+            f"train.epochs is 0 and epochs_by_category has no entry for '{category}'; set "
+            "--config.train.epochs=N."
+        )
+    return epochs
 
 
 def get_field(config: ConfigDict, field: str):
@@ -149,11 +188,7 @@ def check_same_run(config: ConfigDict, workdir: Path) -> None:
 
 def store_config(config: ConfigDict, workdir: Path) -> None:
     """Writes the configuration into a run's directory, which is made."""
-    path = workdir / CONFIG_FILE
-    workdir.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(json.loads(config.to_json()), indent=2) + "\n")
-    partial.replace(path)
+    write_json(workdir / CONFIG_FILE, json.loads(config.to_json()))
 
 
 def load_config(workdir: Path) -> ConfigDict:

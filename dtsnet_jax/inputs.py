@@ -1,5 +1,6 @@
 """What a configuration says about images, carried out: catalogs, textures, decoded images."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,10 +15,12 @@ from data.options import SynthesisOptions
 from data.pipeline import TrainingImages
 from data.readers import read_catalogs
 from data.textures import load_textures
+from dtsnet_jax.config import epochs_of, parse_shard
+from dtsnet_jax.errors import UserError
 
 
 def chosen_catalogs(config: ConfigDict) -> list[Catalog]:
-    """Lists the images of the categories that a configuration chooses.
+    """Lists the images of the categories that a configuration chooses, its share if it has one.
 
     Raises:
       DataError: an unknown name or category, a wrong root, missing files, a mask of another size
@@ -29,11 +32,39 @@ def chosen_catalogs(config: ConfigDict) -> list[Catalog]:
         config.data.category,
         held_back=config.data.held_back,
     )
+    if config.data.shard:
+        index, count = parse_shard(config.data.shard)
+        catalogs = share_catalogs(catalogs, count, lambda c: epochs_of(config, c.category))[index]
     for catalog in catalogs:
         for sample in catalog.test:
             if sample.mask is not None:
                 check_mask_size(sample.mask, sample.path)
     return catalogs
+
+
+def share_catalogs(
+    catalogs: Sequence[Catalog], count: int, epochs: Callable[[Catalog], int]
+) -> list[list[Catalog]]:
+    """Deals categories out to ``count`` launches of about equal length.
+
+    The longest ones are dealt first, each to the launch that has the least to do so far; the
+    length of a category is its number of image visits, epochs times training images.
+
+    Raises:
+      UserError: there are more launches than categories.
+    """
+    if count > len(catalogs):
+        raise UserError(
+            f"data.shard asks for {count} shares of {len(catalogs)} categories; use at most "
+            f"{len(catalogs)} shares."
+        )
+    visits = {c.category: epochs(c) * len(c.train) for c in catalogs}
+    shares, totals = [set() for _ in range(count)], [0] * count
+    for catalog in sorted(catalogs, key=lambda c: -visits[c.category]):
+        least = totals.index(min(totals))
+        shares[least].add(catalog.category)
+        totals[least] += visits[catalog.category]
+    return [[c for c in catalogs if c.category in share] for share in shares]
 
 
 def chosen_textures(config: ConfigDict) -> np.ndarray | None:
@@ -66,13 +97,25 @@ def training_images(
         {
             f"{count} training images": training_bytes(count, size),
             "their foregrounds": 0
-            if method == "none" or catalog.texture
+            if method == "none" or all(part.texture for part in catalog.parts or (catalog,))
             else training_bytes(count, size, channels=1),
         }
     )
     normal = decode_images([s.path for s in catalog.train], size, what="training images")
-    foreground = load_foregrounds(catalog, method, size, model=config.data.foreground_model)
-    return TrainingImages(normal, foreground, textures)
+    return TrainingImages(normal, _foregrounds(config, catalog, method), textures)
+
+
+def _foregrounds(config: ConfigDict, catalog: Catalog, method: str) -> np.ndarray | None:
+    size = config.data.image_size
+    parts = [
+        (len(part.train), load_foregrounds(part, method, size, model=config.data.foreground_model))
+        for part in catalog.parts or (catalog,)
+    ]
+    if all(masks is None for _, masks in parts):
+        return None
+    return np.concatenate(
+        [np.ones((n, size, size), bool) if masks is None else masks for n, masks in parts]
+    )
 
 
 def synthesis_options(config: ConfigDict) -> SynthesisOptions:

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from dtsnet_jax.inputs import CategoryImages, TestImages
 from dtsnet_jax.mesh import map_batches
 from dtsnet_jax.metrics import pixel_metrics, ranking_metrics
+from dtsnet_jax.processes import is_first
 from dtsnet_jax.report.gallery import write_gallery
 from dtsnet_jax.report.heatmaps import write_heatmaps
 from dtsnet_jax.scoring import image_score
@@ -122,7 +123,7 @@ def evaluate_category(
         {"file": str(sample.path), "defect": sample.defect, "score": float(score)}
         for sample, score in zip(catalog.test, scores, strict=True)
     ]
-    if pictures:
+    if pictures and is_first():
         threshold = result["thresholds"].get("image")
         result["gallery"] = write_gallery(directory / "gallery", test, maps, threshold)
         if config.scoring.heatmaps:

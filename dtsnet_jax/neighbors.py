@@ -25,6 +25,7 @@ from dtsnet_jax.measure import Fitted
 from dtsnet_jax.mesh import data_mesh, map_batches, replicate
 from dtsnet_jax.model.backbones import get_backbone
 from dtsnet_jax.model.encoder import Features, normalize_images
+from dtsnet_jax.processes import is_first, wait_for_all
 from dtsnet_jax.scoring import upsample
 from dtsnet_jax.weights.convert import load_teacher
 
@@ -131,10 +132,12 @@ class NeighborDetector:
         if not (directory / BANK_FILE).is_file():
             started = time.monotonic()
             bank = self._bank(images, np.random.default_rng(seed), jax.random.key(seed))
-            directory.mkdir(parents=True, exist_ok=True)
-            partial_file = directory / f"partial-{BANK_FILE}"
-            np.savez(partial_file, bank=bank, seconds=time.monotonic() - started)
-            partial_file.replace(directory / BANK_FILE)
+            if is_first():
+                directory.mkdir(parents=True, exist_ok=True)
+                partial_file = directory / f"partial-{BANK_FILE}"
+                np.savez(partial_file, bank=bank, seconds=time.monotonic() - started)
+                partial_file.replace(directory / BANK_FILE)
+            wait_for_all("bank")
         return self.load(images, directory)
 
     def load(self, images: CategoryImages, directory: Path) -> Fitted:

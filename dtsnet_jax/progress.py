@@ -8,11 +8,16 @@ import jax
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
+from dtsnet_jax.processes import is_first
+
 METRICS_FILE = "metrics.jsonl"
 
 
 class Progress:
-    """The live line with step, loss, images/s and time left, and the files beside it."""
+    """The live line with step, loss, images/s and time left, and the files beside it.
+
+    Of several processes the first one shows and writes all of it, the others nothing.
+    """
 
     def __init__(self, directory: Path, *, first_step: int, last_step: int, batch_size: int):
         """Opens the files; records of a continued run beyond its checkpoint are dropped.
@@ -22,12 +27,14 @@ class Progress:
           first_step, last_step: the steps of this session.
           batch_size: images a step.
         """
-        directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
-        path = directory / METRICS_FILE
-        _keep_records_until(path, first_step)
-        self._file = path.open("a")
-        self._events = SummaryWriter(str(directory), purge_step=first_step + 1)
+        self._file = self._events = None
+        if is_first():
+            directory.mkdir(parents=True, exist_ok=True)
+            path = directory / METRICS_FILE
+            _keep_records_until(path, first_step)
+            self._file = path.open("a")
+            self._events = SummaryWriter(str(directory), purge_step=first_step + 1)
         self._bar = tqdm(
             total=last_step * batch_size,
             initial=first_step * batch_size,
@@ -35,6 +42,7 @@ class Progress:
             unit="image",
             unit_scale=True,
             dynamic_ncols=True,
+            disable=not is_first(),
         )
         self._batch_size, self._last_step = batch_size, last_step
         self._last_record, self._last_time = first_step, time.monotonic()
@@ -56,6 +64,8 @@ class Progress:
         self._last_time = time.monotonic()
 
     def _write(self, step: int, values: dict[str, float]) -> None:
+        if self._file is None:
+            return
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
         for name, value in values.items():
@@ -64,8 +74,9 @@ class Progress:
     def close(self) -> None:
         """Writes out everything and ends the line."""
         self._bar.close()
-        self._file.close()
-        self._events.close()
+        if self._file is not None:
+            self._file.close()
+            self._events.close()
 
 
 def read_records(directory: Path) -> list[dict]:

@@ -1,6 +1,7 @@
 """What a run leaves behind: where it lies, how seeds are averaged, and the files for machines."""
 
 import csv
+import io
 import json
 import platform
 from importlib.metadata import version
@@ -10,7 +11,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from dtsnet_jax.report.table import METRICS, markdown_table, results_rows, results_text
+from dtsnet_jax.processes import is_first
+from dtsnet_jax.report.table import METRICS, markdown_table, results_rows
 
 PROTOCOLS = {
     "final": "final: the weights after the last step, chosen without the test images",
@@ -28,7 +30,9 @@ def seed_directory(workdir: Path, category: str, seed: int) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all; its directory is made."""
+    """Writes a file whole or not at all, its directory is made; of several processes one does."""
+    if not is_first():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
@@ -92,15 +96,15 @@ def summarize_run(config: ConfigDict, categories: dict[str, list[dict]]) -> dict
 
 
 def write_run(report: dict, workdir: Path) -> None:
-    """Writes a run's results as JSON, CSV and Markdown and prints them."""
+    """Writes a run's results as JSON, CSV and Markdown."""
     write_json(workdir / RESULTS_FILE, report)
     header, rows = results_rows(report)
     write_rows(workdir, header, rows, note=f"In percent. Protocol {report['protocol']}.")
-    print(results_text(report))
 
 
 def write_rows(workdir: Path, header: list[str], rows: list[list[str]], *, note: str) -> None:
     """Writes a table as 'results.csv' and 'results.md', in which ``note`` follows the table."""
     write_text(workdir / "results.md", f"{markdown_table(header, rows)}\n\n{note}\n")
-    with (workdir / "results.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows])
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    write_text(workdir / "results.csv", text.getvalue())

@@ -245,7 +245,11 @@ class StudentDetector:
         if images.test is None:
             return
         metrics = measure_state(self._config, self._fitted(state, images), images.test)
-        earlier = [selection_value(r) for r in read_records(progress.directory) if "epoch" in r]
+        earlier = [
+            selection_value(record)
+            for record in read_records(progress.directory)
+            if record.get("epoch", epoch) < epoch
+        ]
         progress.record_metrics(step, epoch, metrics)
         if self._config.protocol == "best_on_test" and selection_value(metrics) > max(
             earlier, default=-1.0

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from data.catalog import Catalog
-from dtsnet_jax.config import check_same_run, store_config
-from dtsnet_jax.errors import UserError
+from data.catalog import ALL, Catalog, unite
+from dtsnet_jax.config import CONFIG_FILE, check_same_run, epochs_of, store_config
 from dtsnet_jax.inputs import CategoryImages, chosen_catalogs, chosen_textures
 from dtsnet_jax.measure import evaluate_category
 from dtsnet_jax.neighbors import NeighborDetector
 from dtsnet_jax.progress import read_records
 from dtsnet_jax.report.page import write_page
+from dtsnet_jax.report.table import results_text
 from dtsnet_jax.results import RESULT_FILE, seed_directory, summarize_run, write_json, write_run
 from dtsnet_jax.student import StudentDetector
 
@@ -42,40 +42,55 @@ def train(config: ConfigDict, workdir: Path) -> dict:
 def run_categories(config: ConfigDict, workdir: Path, textures: np.ndarray | None, **how) -> dict:
     """Runs every chosen category, writes the results and the report.
 
+    A launch that has a share of the categories (``data.shard``) writes those of its categories
+    only; the report of all is written by ``dtsnet_jax.merge``.
+
     Args:
       config, workdir: as for ``train``.
       textures: (t, size, size, 3) uint8, or None where nothing will be synthesised.
       how: passed on to ``run_category``.
     """
     catalogs = chosen_catalogs(config)
-    for catalog in catalogs:
-        epochs_of(config, catalog.category)  # refuses what has none before anything is trained
+    learned = learned_catalogs(config, catalogs)
     detector = DETECTORS[config.detector](config)
     categories = {}
-    for catalog in catalogs:
+    for catalog, learns in zip(catalogs, learned, strict=True):
         print(catalog.describe())
         categories[catalog.category] = run_category(
-            config, detector, catalog, textures, workdir, **how
+            config, detector, catalog, textures, workdir, learns=learns, **how
         )
+    return finish_run(config, categories, workdir)
+
+
+def finish_run(config: ConfigDict, categories: dict[str, list[dict]], workdir: Path) -> dict:
+    """Summarizes a run, prints its table, and writes results and report unless it has a share only.
+
+    Args:
+      config: the run's configuration.
+      categories: the results of every seed, by category.
+      workdir: the run's directory.
+    """
     report = summarize_run(config, categories)
+    print(results_text(report))
+    if config.data.shard:
+        print("results and report of all shares: --job=report with the same --workdir")
+        return report
     write_run(report, workdir)
     print(f"report: {write_page({config.name: report}, {config.name: workdir}, workdir)}")
     return report
 
 
-def epochs_of(config: ConfigDict, category: str) -> int:
-    """The epochs of a category: ``train.epochs``, or where that is 0 the data set's list.
+def learned_catalogs(config: ConfigDict, catalogs: list[Catalog]) -> list[Catalog]:
+    """What the detector of each category learns: the category, or all of them in one model.
 
     Raises:
-      UserError: neither has a number.
+      UserError: the epochs of one are not known.
     """
-    epochs = config.train.epochs or config.epochs_by_category.get(category, 0)
-    if not epochs and config.detector == "student":
-        raise UserError(
-            f"train.epochs is 0 and epochs_by_category has no entry for '{category}'; set "
-            "--config.train.epochs=N."
-        )
-    return epochs
+    united = config.data.category == ALL
+    learned = [unite(catalogs)] * len(catalogs) if united else catalogs
+    for catalog in learned:
+        epochs_of(config, catalog.category)  # refuses what has none before anything is trained
+    return learned
 
 
 def run_category(
@@ -85,6 +100,7 @@ def run_category(
     textures: np.ndarray | None,
     workdir: Path,
     *,
+    learns: Catalog,
     weights: Path | None = None,
     only_evaluate: bool = False,
 ) -> list[dict]:
@@ -96,6 +112,7 @@ def run_category(
       catalog: the category's images.
       textures: (t, size, size, 3) uint8, or None.
       workdir: the run's directory.
+      learns: what the detector is trained on, the category's images or those of all.
       weights: the directory of another run whose weights are scored instead of training.
       only_evaluate: score the weights that are there, and even if there are results already.
 
@@ -103,23 +120,25 @@ def run_category(
       The result of every seed, also written to 'CATEGORY/seed-N/result.json'.
     """
     images = CategoryImages(config, catalog, textures)
-    epochs = epochs_of(config, catalog.category)
+    learned = images if learns is catalog else CategoryImages(config, learns, textures)
+    epochs = epochs_of(config, learns.category)
     settings = result_settings(config, catalog, epochs)
     results = []
     for seed in config.seeds:
         directory = seed_directory(workdir, catalog.category, seed)
-        fitted_in = seed_directory(weights or workdir, catalog.category, seed)
+        fitted_in = seed_directory(weights or workdir, learns.category, seed)
         result = None if only_evaluate else stored_result(directory / RESULT_FILE, settings)
         if result is not None:
             print(f"{catalog.category}, seed {seed}: measured already")
             results.append(result)
             continue
         if only_evaluate or weights:
-            fitted = detector.load(images, fitted_in)
+            fitted = detector.load(learned, fitted_in)
         else:
-            _ = images.training  # files that cannot be used leave nothing behind
+            if not (workdir / CONFIG_FILE).is_file():
+                _ = learned.training  # files that cannot be used leave nothing behind
             store_config(config, workdir)
-            fitted = detector.fit(images, directory, seed=seed, epochs=epochs)
+            fitted = detector.fit(learned, fitted_in, seed=seed, epochs=epochs)
         pictures = seed == config.seeds[0]
         result = evaluate_category(config, fitted, images, directory, pictures=pictures)
         result |= {"seed": seed, "settings": settings, "records": read_records(fitted_in)}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jinja2
 
+from dtsnet_jax.processes import is_first
 from dtsnet_jax.report import plots
 from dtsnet_jax.report.paper import PAPER_METRICS, paper_figures
 from dtsnet_jax.report.table import (
@@ -14,6 +15,7 @@ from dtsnet_jax.report.table import (
     metric_cells,
     metrics_present,
 )
+from dtsnet_jax.results import write_text
 
 PAGE_FILE = "report.html"
 _ENVIRONMENT = jinja2.Environment(
@@ -33,6 +35,9 @@ def write_page(reports: dict[str, dict], directories: dict[str, Path], workdir: 
     Returns:
       The file.
     """
+    path = workdir / PAGE_FILE
+    if not is_first():
+        return path
     several = len(reports) > 1
     runs = [_run(name, report, directories[name]) for name, report in reports.items()]
     first = next(iter(reports.values()))
@@ -45,10 +50,7 @@ def write_page(reports: dict[str, dict], directories: dict[str, Path], workdir: 
         versions=first["versions"],
         device=first["device"],
     )
-    path = workdir / PAGE_FILE
-    partial = path.with_name(f"{PAGE_FILE}.partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(path)
+    write_text(path, page)
     return path
 
 
