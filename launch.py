@@ -31,7 +31,7 @@ def run_job() -> None:
     from dtsnet_jax import config as configuration
     from dtsnet_jax.errors import UserError
     from dtsnet_jax.jobs import run
-    from dtsnet_jax.processes import start_processes
+    from dtsnet_jax.processes import choose_cpu_convolutions, start_processes
     from dtsnet_jax.weights.sources import cache_directory
 
     if not jax.config.jax_compilation_cache_dir:  # unless the environment names one
@@ -39,6 +39,7 @@ def run_job() -> None:
     alone = _JOB.value in ("evaluate", "report")  # these go by the run's own configuration
     if _CONFIG.value is None and (_WORKDIR.value is None or not alone):
         raise UserError("--config is missing; try --config configs/demo.py, or see README.md.")
+    choose_cpu_convolutions()
     start_processes(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     config = _CONFIG.value or configuration.load_config(Path(_WORKDIR.value))
     workdir = Path(_WORKDIR.value or Path("runs") / config.name)

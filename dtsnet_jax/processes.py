@@ -1,13 +1,26 @@
-"""Several processes that work as one: how they find each other, and which of them writes."""
+"""How XLA and several processes are set up before the first device is used, and who writes."""
 
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import jax
 from jax.experimental import multihost_utils
 
 from dtsnet_jax.errors import UserError
+
+
+def choose_cpu_convolutions() -> None:
+    """Sets XLA to the faster of its two libraries for convolutions on CPUs.
+
+    Has to come before anything asks for devices. jaxlib 0.10 by default computes convolutions with
+    YNNPACK, whose gradients of kernels are up to three times slower than Eigen's; see
+    'benchmarks/RESULTS.md'. Flags that the environment sets are left alone.
+    """
+    if version("jaxlib").startswith("0.10."):
+        flag = "--xla_cpu_experimental_ynn_fusion_type=-LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION"
+        os.environ.setdefault("XLA_FLAGS", flag)
 
 
 def start_processes(coordinator: str | None, count: int | None, index: int | None) -> None:
