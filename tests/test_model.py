@@ -119,17 +119,22 @@ def test_only_synthesised_samples_differ_from_normal_ones():
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
-def test_bfloat16_agrees_with_float32_and_keeps_float32_weights():
+def test_bfloat16_agrees_with_float32_over_20_steps_and_keeps_float32_weights():
     losses = {}
     for name, dtype in (("float32", None), ("bfloat16", jnp.bfloat16)):
-        network, teacher, params, batch_stats = build(dtype=dtype, noise_scale=0.0)
+        network, teacher, params, batch_stats = build(dtype=dtype)
         assert {x.dtype for x in jax.tree.leaves((params, batch_stats))} == {jnp.dtype("float32")}
         optimizer, state = start(params, batch_stats)
         step = make_train_step(network, optimizer)
-        state, loss = step(state, teacher, random_batch(), KEY)
-        assert loss.dtype == jnp.float32
-        losses[name] = float(loss)
-    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.02)
+        losses[name] = []
+        for _ in range(20):
+            state, loss = step(state, teacher, random_batch(), KEY)
+            assert loss.dtype == jnp.float32
+            losses[name].append(float(loss))
+    assert losses["float32"][-1] < 0.5 * losses["float32"][0]
+    assert losses["bfloat16"][0] == pytest.approx(losses["float32"][0], rel=0.01)
+    # bfloat16 has 8 bits: each step adds a rounding error of 0.4 % in every activation.
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.1)
 
 
 def test_loss_is_finite_at_zero_features():
