@@ -49,7 +49,6 @@ def start_processes(coordinator: str | None, count: int | None, index: int | Non
             raise UserError(
                 f"--process is {index}, expected 0 to {count - 1} of --processes={count}."
             )
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
         jax.distributed.initialize(coordinator, count, index)
     elif in_slurm:
         jax.distributed.initialize()

@@ -163,6 +163,32 @@ def test_two_processes_train_are_killed_and_one_process_continues(own_images, tm
         np.testing.assert_allclose(losses[name], losses["whole"], rtol=LOSS_TOLERANCE)
 
 
+def test_under_slurm_processes_find_each_other():
+    code = (
+        "from dtsnet_jax.processes import start_processes; import jax, sys;"
+        "start_processes(None, None, None); print(jax.process_count(), jax.device_count());"
+        "print(jax.process_index(), jax.device_count(), file=sys.stderr)"
+    )
+    slurm = {"SLURM_JOB_ID": str(free_port()), "SLURM_STEP_NODELIST": "localhost"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env=environment(2)
+            | slurm
+            | {"SLURM_NTASKS": "2", "SLURM_PROCID": str(index), "SLURM_LOCALID": str(index)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    outputs = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert "2 4" in outputs[0][0] and "2 4" not in outputs[1][0]
+    assert [f"{index} 4" in err for index, (_, err) in enumerate(outputs)] == [True, True]
+
+
 def test_processes_have_to_be_told_completely(tmp_path):
     process = launch("--config", "configs/demo.py", "--workdir", tmp_path / "r", "--process=1")
     _, err = process.communicate()
