@@ -50,7 +50,9 @@ class FeatureCache:
             batch = images[start : start + batch_size]
             padding = [(0, batch_size - len(batch)), (0, 0), (0, 0), (0, 0)]
             features = teacher(split_whole(np.pad(batch, padding), mesh))
-            self._features = insert(self._features, features, start)
+            # The wait keeps this gathering from overlapping with the teacher's next batch: devices
+            # that share one CPU run out of threads where programs with collectives overlap.
+            self._features = jax.block_until_ready(insert(self._features, features, start))
         self._take = jax.jit(_take, out_shardings=NamedSharding(mesh, PartitionSpec("data")))
 
     def take(self, index: Int[Array, "b"]) -> Features:

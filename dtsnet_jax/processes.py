@@ -16,11 +16,13 @@ def choose_cpu_convolutions() -> None:
 
     Has to come before anything asks for devices. jaxlib 0.10 by default computes convolutions with
     YNNPACK, whose gradients of kernels are up to three times slower than Eigen's; see
-    'benchmarks/RESULTS.md'. Flags that the environment sets are left alone.
+    'benchmarks/RESULTS.md'. A choice that $XLA_FLAGS makes already is left alone.
     """
     if version("jaxlib").startswith("0.10."):
         flag = "--xla_cpu_experimental_ynn_fusion_type=-LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION"
-        os.environ.setdefault("XLA_FLAGS", flag)
+        given = os.environ.get("XLA_FLAGS", "")
+        if "ynn_fusion_type" not in given:
+            os.environ["XLA_FLAGS"] = f"{given} {flag}".strip()
 
 
 def start_processes(coordinator: str | None, count: int | None, index: int | None) -> None:
