@@ -141,7 +141,10 @@ def run_category(
             fitted = detector.fit(learned, fitted_in, seed=seed, epochs=epochs)
         pictures = seed == config.seeds[0]
         result = evaluate_category(config, fitted, images, directory, pictures=pictures)
-        result |= {"seed": seed, "settings": settings, "records": read_records(fitted_in)}
+        records = read_records(fitted_in)
+        if weights:  # whose metrics during training were scored in another way
+            records = [record for record in records if "epoch" not in record]
+        result |= {"seed": seed, "settings": settings, "records": records}
         write_json(directory / RESULT_FILE, result)
         results.append(result)
     return results

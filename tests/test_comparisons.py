@@ -55,12 +55,17 @@ def test_seeds_are_averaged_and_the_best_epoch_is_marked(own_images, tmp_path, c
 
 def test_a_table_trains_what_differs_and_continues(own_images, tmp_path, monkeypatch):
     config = small_config(own_images)
-    config.update_from_flattened_dict({"train.epochs": 1, "knn.coreset_size": 50})
+    config.update_from_flattened_dict(
+        {"train.epochs": 1, "train.evaluate_every": 1, "knn.coreset_size": 50}
+    )
     config.rows = ("rd_fas_mff", "paper", "level_3", "knn")
     rows = variants.rows_of(config)
     reports = compare(config, rows, tmp_path)
     assert list(reports) == list(config.rows)
     assert not (tmp_path / "level_3" / "parts" / "seed-111" / "checkpoints").exists()
+    for name, measured in (("paper", True), ("level_3", False)):
+        records = reports[name]["categories"]["parts"]["seeds"][0]["records"]
+        assert any("epoch" in record for record in records) is measured
     scores = {
         name: [i["score"] for i in report["categories"]["parts"]["seeds"][0]["images"]]
         for name, report in reports.items()
