@@ -13,9 +13,10 @@ import pytest
 
 from configs import btad, folder, mvtec
 from data.catalog import Catalog, Sample, unite
-from dtsnet_jax.config import check_config, parse_shard
+from dtsnet_jax.config import check_config, load_config, parse_shard
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.inputs import chosen_catalogs, share_catalogs, training_images
+from dtsnet_jax.jobs import run
 from dtsnet_jax.progress import read_records
 from dtsnet_jax.results import seed_directory
 from dtsnet_jax.train import train
@@ -225,27 +226,20 @@ def test_a_share_that_cannot_be_is_refused(shard):
         parse_shard(shard)
 
 
-def small_mvtec(miniatures, workdir, *arguments):
-    fields = SMALL | {"train.epochs": 1, "data.root": miniatures / "mvtec_ad"}
-    fields |= {"data.foreground": "none", "data.textures": miniatures / "textures"}
-    process = launch(
-        *("--config", "configs/mvtec.py", "--workdir", workdir, *arguments),
-        *(f"--config.{name}={value}" for name, value in fields.items()),
+def test_a_fleet_trains_its_shares_and_one_report_holds_them_all(miniatures, tmp_path, capsys):
+    config = mvtec.get_config()
+    config.update_from_flattened_dict(
+        SMALL | {"train.epochs": 1, "data.root": str(miniatures / "mvtec_ad")}
     )
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    return out
-
-
-def test_a_fleet_trains_its_shares_and_one_report_holds_them_all(miniatures, tmp_path):
-    chosen = "--config.data.category=bottle,carpet"
-    small_mvtec(miniatures, tmp_path, chosen, "--config.data.shard=0/2")
-    assert len(list(tmp_path.glob("*/*/result.json"))) == 1
+    config.data.update(category="bottle,carpet", textures=str(miniatures / "textures"))
+    config.data.foreground = "none"
+    for share in range(2):
+        config.data.shard = f"{share}/2"
+        train(config, tmp_path)
+        assert len(list(tmp_path.glob("*/*/result.json"))) == share + 1
     assert not (tmp_path / "results.json").exists()
-    small_mvtec(miniatures, tmp_path, chosen, "--config.data.shard=1/2")
-    out, err = (report := launch("--job", "report", "--workdir", tmp_path)).communicate()
-    assert report.returncode == 0, err
-    assert "not begun: cable, capsule, grid" in out
+    run("report", load_config(tmp_path), tmp_path)
+    assert "not begun: cable, capsule, grid" in capsys.readouterr().out
     results = json.loads((tmp_path / "results.json").read_text())
     assert list(results["categories"]) == ["bottle", "carpet"]
     assert (tmp_path / "report.html").is_file()
