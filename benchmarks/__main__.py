@@ -1,7 +1,7 @@
 """Every benchmark, one after the other: ``python -m benchmarks > table.md``.
 
 On a CPU float32 with the batches that it can bear, on a GPU bfloat16 as well. Needs
-requirements-dev.txt. Progress goes to the error output.
+requirements-dev.txt.
 """
 
 import importlib.metadata
