@@ -45,10 +45,23 @@ class Progress:
             disable=not is_first(),
         )
         self._batch_size, self._last_step = batch_size, last_step
+        self._due: tuple[int, jax.Array] | None = None  # the loss to be fetched next
         self._last_record, self._last_time = first_step, time.monotonic()
 
     def record_loss(self, step: int, loss: jax.Array) -> None:
-        """Waits for a step, moves the live line to it and records its loss and the speed."""
+        """Records the loss of a step when the next one is due.
+
+        So the devices always have work, and the host never runs further ahead than from one
+        record to the next.
+        """
+        self.fetch_due()
+        self._due = step, loss
+
+    def fetch_due(self) -> None:
+        """Waits for the loss that is due, moves the live line to its step and writes it down."""
+        if self._due is None:
+            return
+        (step, loss), self._due = self._due, None
         loss = float(loss)
         now = time.monotonic()
         seconds = now - self._last_time
@@ -60,6 +73,7 @@ class Progress:
 
     def record_metrics(self, step: int, epoch: int, metrics: dict[str, float]) -> None:
         """Records what was measured on the test images; the time it took is not training's."""
+        self.fetch_due()
         self._write(step, {"epoch": epoch, **metrics})
         self._last_time = time.monotonic()
 
@@ -73,6 +87,7 @@ class Progress:
 
     def close(self) -> None:
         """Writes out everything and ends the line."""
+        self.fetch_due()
         self._bar.close()
         if self._file is not None:
             self._file.close()

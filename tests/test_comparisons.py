@@ -144,7 +144,7 @@ def test_calibration_divides_each_level_by_its_spread_on_training_images(own_ima
     for calibrate in (False, True):
         config.scoring.calibrate = calibrate
         detector = student.StudentDetector(config)
-        fitted = detector._fitted(detector.initial_state(0), images)
+        fitted = detector.fitted(detector.programs.initial_state(0), images)
         maps[calibrate] = score_maps(fitted, images.test, batch_size=4)
     ratio = maps[False] / maps[True]
     np.testing.assert_allclose(ratio, ratio.mean(), rtol=1e-4)

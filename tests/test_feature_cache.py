@@ -74,5 +74,5 @@ def test_the_step_compiles_once_for_two_categories(miniatures, tmp_path, monkeyp
     report = train(config, tmp_path)
     assert list(report["categories"]) == ["bottle", "carpet"]
     (detector,) = built
-    assert detector._train_step._cache_size() == 1
-    assert detector._level_step._cache_size() == 1
+    assert detector.programs.train_step._cache_size() == 1
+    assert detector.programs.level_step._cache_size() == 1

@@ -63,7 +63,7 @@ def launch_small(root, workdir):
 def final_weights(workdir, category="parts"):
     detector = StudentDetector(small_config(""))
     checkpoints = Checkpoints(seed_directory(workdir, category, SEED) / "checkpoints", keep=2)
-    state = checkpoints.restore(detector.initial_state(SEED))
+    state = checkpoints.restore(detector.programs.initial_state(SEED))
     checkpoints.close()
     return jax.tree.map(np.asarray, state)
 

@@ -19,13 +19,13 @@ from dtsnet_jax.weights.convert import load_state_dict
 KEY = jax.random.key(0)
 
 
-def build(name="efficientnet_lite0", bottleneck="mff", dtype=None, noise_scale=0.1):
-    teacher = build_encoder(name, dtype=dtype, rngs=nnx.Rngs(0))
+def build(name="efficientnet_lite0", dtype=None, teacher=None):
+    teacher = teacher or build_encoder(name, dtype=dtype, rngs=nnx.Rngs(0))
     student = Student(
         name,
-        bottleneck=bottleneck,
+        bottleneck="mff",
         reconstruction=True,
-        noise_scale=noise_scale,
+        noise_scale=0.1,
         temperature=0.5,
         dtype=dtype,
         rngs=nnx.Rngs(1),
@@ -174,15 +174,7 @@ def test_wide_resnet_takes_torchvision_weights_and_trains_at_256_pixels():
     teacher = build_encoder(name, rngs=nnx.Rngs(0))
     state_dict = {key: value.numpy() for key, value in torch_resnet(name).state_dict().items()}
     load_state_dict(teacher, state_dict, source="random")
-    student = Student(
-        name,
-        bottleneck="mff",
-        reconstruction=True,
-        noise_scale=0.1,
-        temperature=0.5,
-        rngs=nnx.Rngs(1),
-    )
-    network, teacher, params, batch_stats = split_network(BACKBONES[name], teacher, student)
+    network, teacher, params, batch_stats = build(name, teacher=teacher)
     optimizer, state = start(params, batch_stats)
     step = make_train_step(network, optimizer)
     state, loss = step(state, teacher, random_batch(size=256, batch=2), KEY)
