@@ -20,7 +20,15 @@ from dtsnet_jax.jobs import run
 from dtsnet_jax.progress import read_records
 from dtsnet_jax.results import seed_directory
 from dtsnet_jax.train import train
-from tests.test_jobs import MVTEC_TRAIN_IMAGES, ROOT, SEED, SMALL, final_weights, launch
+from tests.test_jobs import (
+    MVTEC_TRAIN_IMAGES,
+    ROOT,
+    SEED,
+    SMALL,
+    final_weights,
+    launch,
+    small_config,
+)
 
 # Sums over devices are rounded otherwise than sums over one. Adam divides by the root of the
 # squared gradient, so that in its first steps a rounding error in a tiny gradient moves a weight as
@@ -103,35 +111,32 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def launch_folder(root, workdir, *arguments, devices):
-    """Eight steps of eight images."""
-    fields = SMALL | {"train.batch_size": 8, "train.epochs": 8, "data.root": root}
-    return launch(
-        *("--config", "configs/folder.py", "--workdir", workdir, *arguments),
-        *(f"--config.{name}={value}" for name, value in fields.items()),
-        env=environment(devices),
-    )
+LONGER = SMALL | {"train.batch_size": 8, "train.epochs": 8}  # eight steps of eight images
+
+
+def train_alone(root, workdir):
+    """In this process, on one device."""
+    config = small_config(root)
+    config.update_from_flattened_dict(LONGER)
+    train(config, workdir)
 
 
 def launch_two(root, workdir):
     """The same in two processes of two devices each."""
     port = free_port()
     return [
-        launch_folder(
-            root,
-            workdir,
+        launch(
+            *("--config", "configs/folder.py", "--workdir", workdir),
             *(f"--coordinator=localhost:{port}", "--processes=2", f"--process={index}"),
-            devices=2,
+            *(f"--config.{name}={value}" for name, value in LONGER.items()),
+            f"--config.data.root={root}",
+            env=environment(2),
         )
         for index in range(2)
     ]
 
 
 def test_two_processes_train_are_killed_and_one_process_continues(own_images, tmp_path):
-    whole = launch_folder(own_images, tmp_path / "whole", devices=1)
-    _, err = whole.communicate()
-    assert whole.returncode == 0, err
-
     both = launch_two(own_images, tmp_path / "both")
     outputs = [process.communicate() for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
@@ -147,9 +152,8 @@ def test_two_processes_train_are_killed_and_one_process_continues(own_images, tm
         process.send_signal(signal.SIGKILL)
         process.communicate()
     assert [process.returncode for process in killed] == [-signal.SIGKILL] * 2
-    continued = launch_folder(own_images, tmp_path / "killed", devices=1)
-    _, err = continued.communicate()
-    assert continued.returncode == 0, err
+    for name in ("killed", "whole"):
+        train_alone(own_images, tmp_path / name)
 
     losses = {
         name: [
