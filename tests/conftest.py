@@ -17,8 +17,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dtsnet_jax.processes import choose_cpu_convolutions
 from tests import miniature
 from tests.miniature import save
+
+choose_cpu_convolutions()  # as launch.py does, so that both compile the same programs
 
 
 def photograph(seed: int, size: tuple[int, int] = (40, 48)) -> Image.Image:

@@ -65,21 +65,23 @@ np.savez(sys.argv[1], *jax.tree.leaves(state.params), **results)
 
 
 def environment(devices):
-    flags = f"--xla_force_host_platform_device_count={devices}"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
     return os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
 
 
 @pytest.fixture(scope="module")
 def five_steps(tmp_path_factory):
     """Losses, weights and compiled program of five steps on 1, 2 and 8 devices."""
-    directory = tmp_path_factory.mktemp("devices")
-    results = {}
-    for devices in (1, 2, 8):
-        path = directory / f"{devices}.npz"
-        command = [sys.executable, "-c", ON_DEVICES, str(path)]
-        subprocess.run(command, check=True, cwd=ROOT, env=environment(devices))
-        results[devices] = np.load(path)
-        assert results[devices]["devices"] == devices
+    paths = {n: tmp_path_factory.mktemp("devices") / f"{n}.npz" for n in (1, 2, 8)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", ON_DEVICES, str(path)], cwd=ROOT, env=environment(devices)
+        )
+        for devices, path in paths.items()
+    ]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    results = {devices: np.load(path) for devices, path in paths.items()}
+    assert [result["devices"] for result in results.values()] == list(results)
     return results
 
 
