@@ -5,6 +5,7 @@ from pathlib import Path
 import jax
 from orbax.checkpoint import v1 as ocp
 
+from dtsnet_jax.processes import wait_for_all
 from dtsnet_jax.step import TrainState
 
 
@@ -55,7 +56,9 @@ class Checkpoints:
 
 def newest_step(directory: Path) -> int:
     """The step of the newest complete checkpoint in a directory; 0 where there is none."""
-    if not directory.is_dir():
+    exists = directory.is_dir()
+    wait_for_all("newest step")  # or a faster process would make the directory before others look
+    if not exists:
         return 0
     checkpoints = Checkpoints(directory, keep=1)
     try:
