@@ -1,14 +1,14 @@
 """Starts a job: ``python launch.py --config configs/demo.py [--config.FIELD=VALUE …]``."""
 
-import os
 import re
+import signal
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
-
 from absl import app, flags, logging
 from ml_collections import config_flags
+
+from dtsnet_jax.errors import Interrupted, UserError
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration, FILE.py or FILE.py:NAME.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; runs/NAME if not given.")
@@ -28,38 +28,36 @@ def run_job() -> None:
     """Reads configuration and job from the flags and starts the job."""
     import jax
 
-    from dtsnet_jax import config as configuration
-    from dtsnet_jax.errors import UserError
-    from dtsnet_jax.jobs import run
-    from dtsnet_jax.processes import choose_cpu_convolutions, start_processes
+    from dtsnet_jax.devices.processes import choose_cpu_convolutions, start_processes
+    from dtsnet_jax.jobs import OF_A_RUN, do_job
+    from dtsnet_jax.run import Run
     from dtsnet_jax.weights.sources import cache_directory
 
     if not jax.config.jax_compilation_cache_dir:  # unless the environment names one
         jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "compiled"))
-    alone = _JOB.value in ("evaluate", "report")  # these go by the run's own configuration
-    if _CONFIG.value is None and (_WORKDIR.value is None or not alone):
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    if _CONFIG.value is None and (_WORKDIR.value is None or _JOB.value not in OF_A_RUN):
         raise UserError("--config is missing; try --config configs/demo.py, or see README.md.")
     choose_cpu_convolutions()
     start_processes(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
-    config = _CONFIG.value or configuration.load_config(Path(_WORKDIR.value))
-    workdir = Path(_WORKDIR.value or Path("runs") / config.name)
-    configuration.check_config(config, devices=jax.device_count())
-    run(_JOB.value, config, workdir)
+    config = _CONFIG.value or Run(Path(_WORKDIR.value)).config()
+    do_job(_JOB.value, config, Path(_WORKDIR.value or Path("runs") / config.name))
 
 
 def main(_: list[str]) -> None:
     """Runs the job; a user's mistake ends with one sentence and exit code 2."""
-    from data.errors import DataError
-    from dtsnet_jax.errors import UserError
+    from dtsnet_jax.training.interruption import SIGNALS, raise_interrupted
 
-    logging.set_verbosity(logging.WARNING)
+    logging.set_verbosity(logging.ERROR)
+    for number in SIGNALS:
+        signal.signal(number, raise_interrupted)
     try:
         run_job()
-    except (UserError, DataError) as error:
+    except UserError as error:
         sys.exit(_fail(str(error)))
-    except KeyboardInterrupt:
+    except Interrupted as interrupted:
         print("\ninterrupted; the same command continues from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(128 + interrupted.signal)
 
 
 def _fail(message: str) -> int:

@@ -19,9 +19,9 @@ import jax
 
 from benchmarks.photographs import write_photographs
 from benchmarks.steps import Ours
-from dtsnet_jax.checkpoints import Checkpoints
-from dtsnet_jax.processes import choose_cpu_convolutions
-from dtsnet_jax.progress import METRICS_FILE
+from dtsnet_jax.devices.processes import choose_cpu_convolutions
+from dtsnet_jax.training.checkpoints import Checkpoints
+from dtsnet_jax.training.progress import METRICS_FILE
 
 ROOT = Path(__file__).parent.parent
 IMAGES, DEFECTIVE = 64, 51  # a fifth of the good ones is held back: 64 images are scored

@@ -20,7 +20,7 @@ from scipy import ndimage
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score
 
 from benchmarks.machine import processor
-from dtsnet_jax.metrics import pixel_metrics, ranking_metrics
+from dtsnet_jax.evaluation.metrics import pixel_metrics, ranking_metrics
 
 MAPS, DEFECTIVE, SIZE, REPEATS = 83, 50, 256, 5
 LARGE = 1000

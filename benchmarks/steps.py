@@ -23,11 +23,11 @@ from flax import nnx
 
 from benchmarks.work import multiply_adds, peak_flops
 from configs import default
-from dtsnet_jax.feature_cache import FeatureCache
-from dtsnet_jax.mesh import split_whole
+from dtsnet_jax.devices.mesh import split_whole
+from dtsnet_jax.devices.processes import choose_cpu_convolutions
 from dtsnet_jax.model.encoder import build_encoder
-from dtsnet_jax.processes import choose_cpu_convolutions
-from dtsnet_jax.programs import Programs, compute_dtype
+from dtsnet_jax.training.feature_cache import FeatureCache
+from dtsnet_jax.training.programs import Programs, compute_dtype
 
 SIZE = 256
 HEADER = ("what", "median s", "least – greatest", "images/s", "GFLOP an image", "of peak", "memory")

@@ -49,13 +49,14 @@ def get_config() -> ConfigDict:
     config.train = ConfigDict()
     config.train.batch_size = 16  # images; released
     config.train.epochs = 200  # 0: as listed in epochs_by_category
-    config.train.accumulate = 2  # batches whose gradients are averaged before a step; released
+    config.train.accumulate = 2  # batches a step, whose gradients are averaged; released
     config.train.learning_rate = 0.005  # Adam, bottleneck and decoder; paper
     config.train.reconstruction_learning_rate = 0.001  # Adam, APR; paper
     config.train.cache_teacher = True  # keep f_T,n of the training images on the device if it fits
+    # when training begins; a run that is continued goes on as it began
     config.train.evaluate_every = 0  # epochs between measurements on the test images; 0: none
-    config.train.log_every = 10  # batches
-    config.train.checkpoint_every = 200  # batches
+    config.train.log_every = 10  # steps
+    config.train.checkpoint_minutes = 1.0  # between two checkpoints; 0: after every step
     config.train.keep_checkpoints = 2
     config.epochs_by_category = ConfigDict()
 

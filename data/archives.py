@@ -1,19 +1,24 @@
 """Published archives: found on the disk or downloaded, verified, extracted safely."""
 
 import os
-import shutil
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import pooch
-import requests
 from tqdm import tqdm
 
-from data.errors import DataError
+from data.files import (
+    DOWNLOAD_ERRORS,
+    download,
+    file_digest,
+    locked,
+    partial_path,
+    remove_abandoned,
+)
+from dtsnet_jax.errors import UserError, first_line
 
 _SUFFIXES = (".tar.xz", ".tar", ".zip")
 
@@ -55,106 +60,115 @@ def download_directory() -> Path:
     return data_directory() / "downloads" / "manual"
 
 
-def find_tree(
-    categories: Sequence[str], archive: Archive, directory: Path, *, download: bool
-) -> Path:
+def find_tree(categories: Sequence[str], archive: Archive, directory: Path, *, fetch: bool) -> Path:
     """The extracted tree of a published data set, extracting or downloading it if need be.
 
     Args:
       categories: names of the folders in the tree.
       archive: the data set's archive.
       directory: holds the tree or the archive.
-      download: whether the archive may be downloaded into it.
+      fetch: whether the archive may be downloaded into it.
 
     Returns:
       The directory with the categories' folders, or ``directory`` if it has neither tree nor
       archive and nothing may be downloaded.
 
     Raises:
-      DataError: the archive cannot be downloaded, verified or extracted.
+      UserError: the archive cannot be downloaded, verified or extracted.
     """
     candidates = (directory, directory / archive.outer_folder)
     for root in candidates:
         if any((root / category).is_dir() for category in categories):
             return root
-    extracted = extracted_archive(archive, directory, download=download)
+    extracted = extracted_archive(archive, directory, fetch=fetch)
     return directory if extracted is None else extracted / archive.outer_folder
 
 
-def extracted_archive(archive: Archive, directory: Path, *, download: bool) -> Path | None:
+def extracted_archive(archive: Archive, directory: Path, *, fetch: bool) -> Path | None:
     """Returns the directory into which an archive has been extracted, extracting it if need be.
+
+    Several processes that want the same archive wait for the one that extracts it.
 
     Args:
       archive: which one.
       directory: where the archive lies, or is downloaded to; it is extracted beside it.
-      download: whether it may be downloaded if it is not there.
+      fetch: whether it may be downloaded if it is not there.
 
     Returns:
       The extracted directory, or None where there is no archive and none may be downloaded.
 
     Raises:
-      DataError: no connection, a wrong SHA-256, a name that would leave the directory, a full disk.
+      UserError: no connection, a wrong SHA-256, a name that would leave the directory, a full disk.
     """
-    target = directory / archive.stem
+    target, path = directory / archive.stem, directory / archive.file_name
     if target.is_dir():
         return target
-    path = directory / archive.file_name
-    if path.is_file():
-        _verify(archive, path)
-    elif download:
-        _download(archive, directory)
-    else:
+    if not path.is_file() and not fetch:
         return None
-    _extract(path, target)
+    with _locked_for_writing(target):
+        if target.is_dir():  # another process was faster
+            return target
+        if path.is_file():
+            print(f"verifying '{path}'")
+            _verify(archive, path)
+        else:
+            _download(archive, path)
+        remove_abandoned(directory)
+        _extract(path, target)
     return target
 
 
+@contextmanager
+def _locked_for_writing(target: Path) -> Iterator[None]:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(target))
+        except OSError as error:
+            raise UserError(
+                f"'{target.parent}' cannot be written to ({first_line(error)}), but the archive in "
+                "it has to be extracted there; extract it elsewhere and give that directory."
+            ) from error
+        yield
+
+
 def _verify(archive: Archive, path: Path) -> None:
-    print(f"verifying '{path}'")
-    found = pooch.file_hash(str(path))
+    found = file_digest(path)
     if found != archive.sha256:
-        raise DataError(
+        raise UserError(
             f"archive '{path}' has the SHA-256 {found}, expected {archive.sha256}; it is damaged "
             "or another version: delete it and download it again."
         )
 
 
-def _download(archive: Archive, directory: Path) -> None:
+def _download(archive: Archive, path: Path) -> None:
     print(f"downloading {archive.address} ({archive.licence})")
+
+    def check(partial: Path) -> None:
+        if file_digest(partial) != archive.sha256:
+            raise OSError(f"its SHA-256 is not {archive.sha256}")
+
     try:
-        pooch.retrieve(
-            archive.address,
-            known_hash=archive.sha256,
-            fname=archive.file_name,
-            path=directory,
-            progressbar=True,
-        )
-    except (requests.RequestException, OSError, ValueError) as error:
-        raise DataError(
-            f"'{archive.file_name}' could not be downloaded ({_first_line(error)}); download "
-            f"{archive.address} elsewhere and put it into '{directory}', or give the extracted "
+        download(archive.address, path, check=check)
+    except DOWNLOAD_ERRORS as error:
+        raise UserError(
+            f"'{archive.file_name}' could not be downloaded ({first_line(error)}); download "
+            f"{archive.address} elsewhere and put it into '{path.parent}', or give the extracted "
             "directory with --config.data.root=DIR."
         ) from error
 
 
 def _extract(path: Path, target: Path) -> None:
     """Extracts into a temporary directory that takes its final name when all is there."""
-    partial = None
+    extract = _extract_zip if path.suffix == ".zip" else _extract_tar
     try:
-        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        extract = _extract_zip if path.suffix == ".zip" else _extract_tar
-        for _ in tqdm(extract(path, partial), desc=f"extracting {path.name}", unit="file"):
-            pass
-        partial.chmod(0o755)  # temporary directories are made for their owner alone
-        partial.replace(target)
+        with partial_path(target, directory=True) as partial:
+            for _ in tqdm(extract(path, partial), desc=f"extracting {path.name}", unit="file"):
+                pass
     except (OSError, tarfile.TarError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"archive '{path}' could not be extracted to '{target}' ({_first_line(error)}); make "
+        raise UserError(
+            f"archive '{path}' could not be extracted to '{target}' ({first_line(error)}); make "
             "room if the disk is full, else fetch the archive again."
         ) from error
-    finally:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _extract_tar(path: Path, directory: Path) -> Iterator[str]:
@@ -171,7 +185,3 @@ def _extract_zip(path: Path, directory: Path) -> Iterator[str]:
                 raise zipfile.BadZipFile(f"'{name}' would be written outside the directory")
             file.extract(name, directory)
             yield name
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

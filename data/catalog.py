@@ -1,12 +1,11 @@
 """What a data set consists of: a list of files with labels, before anything is decoded."""
 
-import difflib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.errors import DataError
+from dtsnet_jax.errors import UserError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 GOOD = "good"
@@ -56,7 +55,7 @@ class Catalog:
     def __post_init__(self):
         if len(self.train) < 2:
             where = f" ('{self.train[0].path}')" if self.train else ""
-            raise DataError(
+            raise UserError(
                 f"category '{self.category}' has {len(self.train)} training images{where}; at "
                 "least 2 good images are needed, and 50 or more are advised."
             )
@@ -102,10 +101,10 @@ def list_images(directory: Path) -> tuple[list[Path], list[Path]]:
       The images, and the other files (hidden ones left out).
 
     Raises:
-      DataError: the directory does not exist.
+      UserError: the directory does not exist.
     """
     if not directory.is_dir():
-        raise DataError(f"'{directory}' is no directory; a directory of images was expected.")
+        raise UserError(f"'{directory}' is no directory; a directory of images was expected.")
     files = sorted(
         path
         for path in directory.rglob("*")
@@ -115,11 +114,3 @@ def list_images(directory: Path) -> tuple[list[Path], list[Path]]:
     images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     others = [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
     return images, others
-
-
-def unknown_name_error(field: str, name: str, valid: Iterable[str]) -> DataError:
-    """The error for a name that is none of the valid ones; suggests the nearest."""
-    valid = list(valid)
-    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
-    return DataError(f"{field} is '{name}', which is unknown.{hint} Valid: {', '.join(valid)}.")

@@ -65,7 +65,7 @@ class AnomalyDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=T
         except AssertionError:  # TFDS's way to say that it does not exist
             directory = download_directory()
         layout = self.LAYOUT
-        root = find_tree(layout.CATEGORIES, layout.ARCHIVE, directory, download=True)
+        root = find_tree(layout.CATEGORIES, layout.ARCHIVE, directory, fetch=True)
         config = self.builder_config
         catalog = layout.read(root, config.category)
         foregrounds = foreground_files(catalog, config.foreground, model="")

@@ -6,9 +6,9 @@ therefore found wherever the images lie, and an interrupted run makes only what 
 
 import hashlib
 import os
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,38 +17,14 @@ from scipy import ndimage
 
 from data.archives import data_directory
 from data.catalog import Catalog, list_images
-from data.errors import DataError
-from data.images import decode_mask, open_rgb, run_with_progress
+from data.files import file_digest, locked, partial_path, remove_abandoned
+from data.images import open_rgb, run_with_progress
+from dtsnet_jax.errors import UserError, first_line
 
 METHODS = ("none", "isnet", "threshold")
 ISNET = "isnet-general-use"  # Qin et al., 2022, "Highly Accurate Dichotomous Image Segmentation"
 
 MaskFunction = Callable[[Image.Image], np.ndarray]
-
-
-def load_foregrounds(catalog: Catalog, method: str, size: int, *, model: str) -> np.ndarray | None:
-    """Returns the foregrounds of a category's training images, making those that are missing.
-
-    Args:
-      catalog, method, model: as in ``foreground_files``.
-      size: height and width of the result.
-
-    Returns:
-      (n, size, size) bool, or None where all is foreground.
-
-    Raises:
-      DataError: see ``foreground_files``, or a mask has another size than its image.
-    """
-    masks = foreground_files(catalog, method, model=model)
-    if masks is None:
-        return None
-    result = np.empty((len(masks), size, size), bool)
-
-    def load_into(index: int) -> None:
-        result[index] = decode_mask(masks[index], size, catalog.train[index].path)
-
-    run_with_progress(load_into, len(masks), "foregrounds")
-    return result
 
 
 def foreground_files(catalog: Catalog, method: str, *, model: str) -> list[Path] | None:
@@ -64,7 +40,7 @@ def foreground_files(catalog: Catalog, method: str, *, model: str) -> list[Path]
       One file a training image, or None where all is foreground.
 
     Raises:
-      DataError: unknown method, missing package, model or mask, or the disk is full.
+      UserError: unknown method, missing package, model or mask, or the disk is full.
     """
     if method == "none" or catalog.texture:
         return None
@@ -76,7 +52,7 @@ def foreground_files(catalog: Catalog, method: str, *, model: str) -> list[Path]
 
 def _users_masks(images: Sequence[Path], directory: Path, category: str) -> list[Path]:
     if not directory.is_dir():
-        raise DataError(
+        raise UserError(
             f"data.foreground is '{directory}', which is neither a directory of masks nor one of: "
             f"{', '.join(METHODS)}."
         )
@@ -85,13 +61,13 @@ def _users_masks(images: Sequence[Path], directory: Path, category: str) -> list
     by_stem = {path.stem.removesuffix("_mask"): path for path in list_images(directory)[0]}
     repeated = [stem for stem, n in Counter(image.stem for image in images).items() if n > 1]
     if repeated:
-        raise DataError(
+        raise UserError(
             f"several training images are called '{repeated[0]}', so that masks cannot be found by "
             "name; give these images names of their own."
         )
     for image in images:
         if image.stem not in by_stem:
-            raise DataError(
+            raise UserError(
                 f"image '{image}' has no foreground mask '{directory / image.stem}.png'; add it, "
                 f"or choose one of: {', '.join(METHODS)}."
             )
@@ -99,26 +75,30 @@ def _users_masks(images: Sequence[Path], directory: Path, category: str) -> list
 
 
 def _stored_masks(images: Sequence[Path], method: str, model: str) -> list[Path]:
-    """Makes the masks that are not stored yet."""
+    """Makes the masks that are not stored yet; of several processes one does, the others wait."""
     directory = data_directory() / "foregrounds" / _name_of(method, model)
     stored: list[Path] = [directory] * len(images)
 
     def find(index: int) -> None:
-        with images[index].open("rb") as file:
-            stored[index] = directory / f"{hashlib.file_digest(file, 'sha256').hexdigest()}.png"
+        stored[index] = directory / f"{file_digest(images[index])}.png"
 
     run_with_progress(find, len(images), "looking for stored foregrounds")
-    missing = [index for index, path in enumerate(stored) if not path.is_file()]
-    if missing:
-        segment = threshold_foreground if method == "threshold" else _isnet(model)
+    if all(path.is_file() for path in stored):
+        return stored
+    names = "\n".join(path.name for path in stored)
+    with _storing(directory), locked(directory / hashlib.sha256(names.encode()).hexdigest()[:16]):
+        remove_abandoned(directory)
+        missing = [index for index, path in enumerate(stored) if not path.is_file()]
+        if missing:
+            segment = threshold_foreground if method == "threshold" else _isnet(model)
 
-        def make(number: int) -> None:
-            index = missing[number]
-            _store(segment(open_rgb(images[index])), stored[index])
+            def make(number: int) -> None:
+                index = missing[number]
+                _store(segment(open_rgb(images[index])), stored[index])
 
-        # IS-Net's runtime uses all cores by itself.
-        workers = 1 if method == "isnet" else None
-        run_with_progress(make, len(missing), f"foregrounds by {method}", workers=workers)
+            # IS-Net's runtime uses all cores by itself.
+            workers = 1 if method == "isnet" else None
+            run_with_progress(make, len(missing), f"foregrounds by {method}", workers=workers)
     return stored
 
 
@@ -127,31 +107,27 @@ def _name_of(method: str, model: str) -> str:
         return ISNET if method == "isnet" else method
     path = Path(model).expanduser()
     if not path.is_file():
-        raise DataError(
+        raise UserError(
             f"data.foreground_model is '{model}', but there is no such file; give the path of "
             f"'{ISNET}.onnx', or leave it empty to have it downloaded."
         )
-    with path.open("rb") as file:
-        return f"isnet-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
+    return f"isnet-{file_digest(path)[:16]}"
 
 
-def _store(foreground: np.ndarray, path: Path) -> None:
-    partial = None
+@contextmanager
+def _storing(path: Path) -> Iterator[None]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            partial = Path(file.name)
-            Image.fromarray(foreground).save(file, "PNG")
-        partial.chmod(0o644)  # temporary files are made for their owner alone
-        partial.replace(path)
+        yield
     except OSError as error:
-        raise DataError(
+        raise UserError(
             f"foreground '{path}' could not be written ({error.strerror or error}); make room, or "
             "choose another directory with $TFDS_DATA_DIR. The masks made so far are kept."
         ) from error
-    finally:
-        if partial is not None:
-            partial.unlink(missing_ok=True)
+
+
+def _store(foreground: np.ndarray, path: Path) -> None:
+    with _storing(path), partial_path(path) as partial:
+        Image.fromarray(foreground).save(partial, "PNG")
 
 
 def threshold_foreground(image: Image.Image) -> np.ndarray:
@@ -167,12 +143,12 @@ def threshold_foreground(image: Image.Image) -> np.ndarray:
       (height, width) bool; all True where the image has a single value.
 
     Raises:
-      DataError: scikit-image is not installed.
+      UserError: scikit-image is not installed.
     """
     try:
         from skimage.filters import gaussian, threshold_otsu
     except ImportError as error:
-        raise DataError(
+        raise UserError(
             "data.foreground is 'threshold', which needs scikit-image; run "
             "`pip install -r requirements-foreground.txt`."
         ) from error
@@ -189,7 +165,7 @@ def _isnet(model: str) -> MaskFunction:
     try:
         import rembg
     except (ImportError, SystemExit) as error:  # rembg exits where its runtime is missing
-        raise DataError(
+        raise UserError(
             "data.foreground is 'isnet', which needs the package rembg; run "
             "`pip install -r requirements-foreground.txt`, or choose "
             "--config.data.foreground=threshold, none or a directory of masks."
@@ -201,10 +177,11 @@ def _isnet(model: str) -> MaskFunction:
             os.environ["U2NET_HOME"] = str(path.parent)
             session = rembg.new_session("dis_custom", model_path=str(path))
         else:
-            session = rembg.new_session(ISNET)
+            with locked(data_directory() / "foregrounds" / "isnet-model"):  # fetched once
+                session = rembg.new_session(ISNET)
     except Exception as error:  # of rembg's downloader or of the ONNX runtime, many kinds
-        raise DataError(
-            f"IS-Net could not be loaded ({str(error).splitlines()[0]}); give the path of "
+        raise UserError(
+            f"IS-Net could not be loaded ({first_line(error)}); give the path of "
             f"'{ISNET}.onnx' (a release asset of github.com/danielgatis/rembg) with "
             "--config.data.foreground_model=PATH, or choose --config.data.foreground=threshold."
         ) from error

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,24 @@ from PIL import ExifTags, Image, ImageOps
 from tqdm import tqdm
 
 from data.catalog import Sample
-from data.errors import DataError
+from dtsnet_jax.errors import UserError
 
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """Decoded images in memory; nothing is decoded again after they are made.
+
+    Attributes:
+      normal: (n, size, size, 3) uint8, the good images.
+      foreground: (n, size, size) bool, M_f, or None where all is foreground.
+      textures: (t, size, size, 3) uint8, or None where nothing is synthesised.
+    """
+
+    normal: np.ndarray
+    foreground: np.ndarray | None
+    textures: np.ndarray | None
 
 
 def decode_image(path: Path, size: int) -> np.ndarray:
@@ -31,7 +47,7 @@ def decode_image(path: Path, size: int) -> np.ndarray:
       (size, size, 3) uint8 RGB.
 
     Raises:
-      DataError: the file is empty, cut short, no image, or of a number format with no known range.
+      UserError: the file is empty, cut short, no image, or of a number format with no known range.
     """
     return np.asarray(open_rgb(path).resize((size, size), Image.Resampling.BILINEAR))
 
@@ -51,7 +67,7 @@ def decode_mask(path: Path, size: int, image_path: Path) -> np.ndarray:
       (size, size) bool.
 
     Raises:
-      DataError: the file cannot be decoded, or its size is not the image's.
+      UserError: the file cannot be decoded, or its size is not the image's.
     """
     coverage = Image.fromarray(open_mask(path, image_path).astype(np.float32))
     return np.asarray(coverage.resize((size, size), Image.Resampling.BILINEAR)) > 0.5
@@ -64,7 +80,7 @@ def open_mask(path: Path, image_path: Path) -> np.ndarray:
       (height, width) bool.
 
     Raises:
-      DataError: the file cannot be decoded, or its size is not the image's.
+      UserError: the file cannot be decoded, or its size is not the image's.
     """
     check_mask_size(path, image_path)
     mask = open_image(path)
@@ -80,11 +96,11 @@ def check_mask_size(path: Path, image_path: Path) -> None:
     """Compares the sizes that the headers of a mask and of its image state.
 
     Raises:
-      DataError: they differ, or a file is missing, empty or no image.
+      UserError: they differ, or a file is missing, empty or no image.
     """
     (width, height), (image_width, image_height) = image_size(path), image_size(image_path)
     if (width, height) != (image_width, image_height):
-        raise DataError(
+        raise UserError(
             f"mask '{path}' is {width}×{height} pixels, but its image '{image_path}' is "
             f"{image_width}×{image_height}; a mask has the size of its image."
         )
@@ -94,7 +110,7 @@ def open_image(path: Path) -> Image.Image:
     """Decodes an image file as it is, but for a rotation noted in EXIF.
 
     Raises:
-      DataError: the file is missing, empty, cut short or no image.
+      UserError: the file is missing, empty, cut short or no image.
     """
     with _opened(path) as image:
         image.load()
@@ -105,7 +121,7 @@ def image_size(path: Path) -> tuple[int, int]:
     """Width and height that ``open_image`` would give, from the file's header alone.
 
     Raises:
-      DataError: the file is missing, empty or no image.
+      UserError: the file is missing, empty or no image.
     """
     with _opened(path) as image:
         # The base class's method, because that of PNG files decodes the whole image.
@@ -122,7 +138,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         size = path.stat().st_size if path.is_file() else None
         found = "does not exist" if size is None else f"cannot be decoded ({size} bytes: {error})"
-        raise DataError(
+        raise UserError(
             f"image '{path}' {found}; an intact PNG, JPEG, BMP or TIFF file was expected: replace "
             "or remove it."
         ) from error
@@ -132,19 +148,19 @@ def open_rgb(path: Path) -> Image.Image:
     """Decodes an image file of any accepted kind to 8-bit RGB, see ``decode_image``.
 
     Raises:
-      DataError: the file cannot be used.
+      UserError: the file cannot be used.
     """
     image = open_image(path)
     if image.mode in _DEEP_MODES:
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
-            raise DataError(
+            raise UserError(
                 f"image '{path}' holds whole numbers from {values.min()} to {values.max()}; "
                 "convert it to 8 or 16 bit."
             )
         image = Image.fromarray((values // 257).astype(np.uint8))
     elif image.mode == "F":
-        raise DataError(
+        raise UserError(
             f"image '{path}' holds floating-point numbers, whose range is not known; convert it to "
             "8 or 16 bit."
         )
@@ -163,7 +179,7 @@ def decode_images(paths: Sequence[Path], size: int, *, what: str) -> np.ndarray:
       (n, size, size, 3) uint8.
 
     Raises:
-      DataError: a file cannot be used, as in ``decode_image``.
+      UserError: a file cannot be used, as in ``decode_image``.
     """
     result = np.empty((len(paths), size, size, 3), np.uint8)
 
@@ -188,6 +204,36 @@ def decode_masks(samples: Sequence[Sample], size: int) -> np.ndarray:
             result[index] = decode_mask(sample.mask, size, sample.path)
 
     run_with_progress(decode_into, len(samples), "masks")
+    return result
+
+
+def decode_foregrounds(
+    parts: Sequence[tuple[Sequence[Path], Sequence[Path] | None]], size: int
+) -> np.ndarray:
+    """Decodes the foregrounds of training images.
+
+    Args:
+      parts: images and, in the same order, the files of their foregrounds; None where all of these
+        images is foreground.
+      size: height and width of the result.
+
+    Returns:
+      (n, size, size) bool for the images of all parts.
+
+    Raises:
+      UserError: a mask cannot be decoded, or has another size than its image.
+    """
+    result = np.ones((sum(len(images) for images, _ in parts), size, size), bool)
+    jobs, start = [], 0
+    for images, masks in parts:
+        jobs += [(start + i, masks[i], images[i]) for i in range(len(images)) if masks is not None]
+        start += len(images)
+
+    def decode_into(number: int) -> None:
+        index, mask, image = jobs[number]
+        result[index] = decode_mask(mask, size, image)
+
+    run_with_progress(decode_into, len(jobs), "foregrounds")
     return result
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import psutil
 
-from data.errors import DataError
+from dtsnet_jax.errors import UserError
 
 _CGROUP = Path("/sys/fs/cgroup")  # a container's limit, where there is one
 _SHARE = 0.9  # of the free memory that may be planned for
@@ -21,30 +21,38 @@ def training_bytes(count: int, size: int, *, channels: int = 3) -> int:
 
 
 def free_memory() -> int:
-    """Bytes that can still be taken, by the machine's or the container's account."""
+    """Bytes that can still be taken, by the machine's or the container's account.
+
+    A container counts the files that it has read as used memory; what of them has not been touched
+    for a while (``inactive_file``) is given back as soon as it is needed.
+    """
     free = psutil.virtual_memory().available
     try:
         limit = int((_CGROUP / "memory.max").read_text())
         used = int((_CGROUP / "memory.current").read_text())
+        counts = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):  # no container, or no limit ("max")
         return free
-    return min(free, limit - used)
+    return min(free, limit - used + int(counts.get("inactive_file", 0)))
 
 
-def plan_memory(parts: dict[str, int]) -> None:
+def plan_memory(parts: dict[str, int], *, processes: int) -> None:
     """Prints what is about to be kept in memory, and refuses what would not fit.
 
     Args:
-      parts: bytes by what they are for.
+      parts: bytes of one process by what they are for.
+      processes: how many processes of this machine are about to keep as much.
 
     Raises:
-      DataError: together they exceed nine tenths of the free memory.
+      UserError: together they exceed nine tenths of the free memory.
     """
-    total, free = sum(parts.values()), free_memory()
+    total, free = processes * sum(parts.values()), free_memory()
     listed = ", ".join(f"{name} {format_bytes(count)}" for name, count in parts.items() if count)
+    if processes > 1:
+        listed += f", in each of {processes} processes"
     print(f"memory: {listed}; {format_bytes(free)} free")
     if total > _SHARE * free:
-        raise DataError(
+        raise UserError(
             f"the decoded images need {format_bytes(total)} ({listed}), but {format_bytes(free)} "
             "are free; choose a smaller --config.data.image_size, fewer images or textures, or a "
             "machine with more memory."

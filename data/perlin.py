@@ -2,7 +2,7 @@
 
 import math
 
-import tensorflow as tf
+from data.tf import tf
 
 MAX_EXPONENT = 5
 _LATTICE_POINTS = 2**MAX_EXPONENT + 1

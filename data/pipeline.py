@@ -1,30 +1,13 @@
 """Batches for training: a function of (seed, step), computed ahead by tf.data."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 
+from data.images import TrainingImages
 from data.options import SynthesisOptions
 from data.synthesis import synthesize
-
-tf.config.set_visible_devices([], "GPU")  # the GPU belongs to JAX
-
-
-@dataclass(frozen=True)
-class TrainingImages:
-    """Decoded images in memory; nothing is decoded again after they are made.
-
-    Attributes:
-      normal: (n, size, size, 3) uint8, the good images.
-      foreground: (n, size, size) bool, M_f, or None where all is foreground.
-      textures: (t, size, size, 3) uint8, or None where nothing is synthesised.
-    """
-
-    normal: np.ndarray
-    foreground: np.ndarray | None
-    textures: np.ndarray | None
+from data.tf import tf
 
 
 def training_batches(
@@ -94,6 +77,22 @@ def training_batches(
         .prefetch(2)
     )
     return dataset.as_numpy_iterator()
+
+
+def synthesized_samples(
+    images: TrainingImages, *, synthesize_every: int, options: SynthesisOptions, seed: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yields the synthesised samples of training one by one, with what they were made of.
+
+    Args:
+      images, synthesize_every, options, seed: as for ``training_batches``.
+
+    Yields:
+      What the function that ``sample_function`` returns gives, without end.
+    """
+    draw = sample_function(images, options=options, seed=seed)
+    positions = tf.data.Dataset.counter(synthesize_every - 1, synthesize_every)
+    return positions.map(lambda p: draw(p, synthesized=True)).as_numpy_iterator()
 
 
 def sample_function(

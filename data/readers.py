@@ -2,13 +2,10 @@
 
 from pathlib import Path
 
-from data import elpv, folder
 from data.archives import download_directory, find_tree
-from data.btad import layout as btad
-from data.catalog import ALL, Catalog, unknown_name_error
-from data.errors import DataError
-from data.mvtec_ad import layout as mvtec_ad
-from data.visa import layout as visa
+from data.catalog import ALL, Catalog
+from data.layouts import btad, elpv, folder, mvtec_ad, visa
+from dtsnet_jax.errors import UserError, unknown_name
 
 READERS = {"folder": folder, "elpv": elpv, "mvtec_ad": mvtec_ad, "visa": visa, "btad": btad}
 PUBLISHED = (mvtec_ad, visa, btad)  # as archives
@@ -29,10 +26,10 @@ def read_catalogs(name: str, root: str, category: str, *, held_back: float) -> l
       One catalog a category, in the order asked for.
 
     Raises:
-      DataError: an unknown name or category, a root that is missing or wrong, missing files.
+      UserError: an unknown name or category, a root that is missing or wrong, missing files.
     """
     if name not in READERS:
-        raise unknown_name_error("data.name", name, READERS)
+        raise unknown_name("data.name", name, READERS)
     reader = READERS[name]
     if reader in PUBLISHED and category != ALL:  # refused before anything is downloaded
         _chosen(category, list(reader.CATEGORIES))
@@ -48,7 +45,7 @@ def _chosen(category: str, valid: list[str]) -> list[str]:
     chosen = [part.strip() for part in category.split(",") if part.strip()] or valid
     for one in chosen:
         if one not in valid:
-            raise unknown_name_error("data.category", one, valid)
+            raise unknown_name("data.category", one, valid)
     return chosen
 
 
@@ -57,13 +54,13 @@ def _find_root(name: str, root: str) -> Path:
     if not root and reader is elpv:
         return elpv.default_root()
     if not root and reader not in PUBLISHED:
-        raise DataError(
+        raise UserError(
             f"data.root is empty; give the directory of the images of '{name}' with "
             "--config.data.root=DIR."
         )
     directory = Path(root).expanduser() if root else download_directory()
     if root and not directory.is_dir():
-        raise DataError(f"data.root is '{root}', which is no directory; give an existing one.")
+        raise UserError(f"data.root is '{root}', which is no directory; give an existing one.")
     if reader in PUBLISHED:
-        return find_tree(reader.CATEGORIES, reader.ARCHIVE, directory, download=not root)
+        return find_tree(reader.CATEGORIES, reader.ARCHIVE, directory, fetch=not root)
     return directory

@@ -2,10 +2,9 @@
 
 from typing import NamedTuple
 
-import tensorflow as tf
-
 from data.options import SynthesisOptions
 from data.perlin import perlin_mask
+from data.tf import tf
 
 
 class AnomalyMask(NamedTuple):

@@ -9,9 +9,10 @@ from PIL import Image
 
 from data.archives import data_directory
 from data.catalog import list_images
-from data.errors import DataError
+from data.files import files_digest, locked
 from data.images import decode_images
 from data.memory import plan_memory, training_bytes
+from dtsnet_jax.errors import UserError, first_line
 
 DTD_ADDRESS = "https://www.robots.ox.ac.uk/~vgg/data/dtd/"
 DTD_SPLITS = "train+test+validation"  # 5,640 images in all
@@ -29,7 +30,7 @@ SCIKIT_IMAGE_PHOTOGRAPHS = (
 )  # fmt: skip
 
 
-def load_textures(source: str, size: int, *, gray: bool) -> np.ndarray:
+def load_textures(source: str, size: int, *, gray: bool, processes: int) -> np.ndarray:
     """Decodes all textures of a source; each file is one, whatever folder it lies in.
 
     Args:
@@ -37,24 +38,43 @@ def load_textures(source: str, size: int, *, gray: bool) -> np.ndarray:
         subdirectories, or 'scikit-image'.
       size: height and width of the results.
       gray: takes their colour away, for data sets of grey images.
+      processes: how many processes of this machine keep as many.
 
     Returns:
       (t, size, size, 3) uint8.
 
     Raises:
-      DataError: the source is empty, cannot be had, has a file that cannot be used, or would not
+      UserError: the source is empty, cannot be had, has a file that cannot be used, or would not
         fit into memory.
     """
     if source == "dtd":
-        textures = _load_dtd(size)
+        textures = _load_dtd(size, processes)
     else:
         files = find_textures(source)
-        plan_memory({f"{len(files)} textures": training_bytes(len(files), size)})
+        _plan(len(files), size, processes)
         textures = decode_images(files, size, what="textures")
     if gray:
         for texture in textures:
             texture[...] = np.asarray(Image.fromarray(texture).convert("L"))[..., None]
     return textures
+
+
+def textures_digest(source: str) -> str:
+    """Tells whether two sources hold the same textures: a hash of the files.
+
+    DTD is TFDS's, which checks what it downloads, so there its name suffices.
+
+    Args:
+      source: as in ``load_textures``.
+
+    Raises:
+      UserError: the source is empty or missing.
+    """
+    return source if source == "dtd" else files_digest(find_textures(source))
+
+
+def _plan(count: int, size: int, processes: int) -> None:
+    plan_memory({f"{count} textures": training_bytes(count, size)}, processes=processes)
 
 
 def find_textures(source: str) -> list[Path]:
@@ -64,39 +84,43 @@ def find_textures(source: str) -> list[Path]:
       source: a directory, searched with its subdirectories, or 'scikit-image'.
 
     Raises:
-      DataError: the source is empty or missing.
+      UserError: the source is empty or missing.
     """
     if source == "scikit-image":
         spec = importlib.util.find_spec("skimage")
         if spec is None or spec.origin is None:
-            raise DataError(
+            raise UserError(
                 "data.textures is 'scikit-image', which is not installed; run "
                 "`pip install -r requirements-demo.txt` or name a directory of images."
             )
         return [Path(spec.origin).parent / "data" / name for name in SCIKIT_IMAGE_PHOTOGRAPHS]
     if not source:
-        raise DataError(f"data.textures is empty, but anomalies are made of textures; {_ADVICE}")
+        raise UserError(f"data.textures is empty, but anomalies are made of textures; {_ADVICE}")
     files, _ = list_images(Path(source).expanduser())
     if not files:
-        raise DataError(f"data.textures is '{source}', where no image lies; {_ADVICE}")
+        raise UserError(f"data.textures is '{source}', where no image lies; {_ADVICE}")
     return files
 
 
-def _load_dtd(size: int) -> np.ndarray:
+def _load_dtd(size: int, processes: int) -> np.ndarray:
     """DTD through TFDS, from $TFDS_DATA_DIR or ~/tensorflow_datasets."""
-    import tensorflow_datasets as tfds
+    from data.tf import tf  # noqa: F401, silences TensorFlow before TFDS imports it
+
+    import tensorflow_datasets as tfds  # isort: skip
 
     try:
-        builder = tfds.builder("dtd", data_dir=data_directory())
-        if not builder.is_prepared():  # asked first, as TFDS retries for minutes
-            requests.head(DTD_ADDRESS, timeout=20).raise_for_status()
-        config = tfds.download.DownloadConfig(try_download_gcs=False)
-        builder.download_and_prepare(download_config=config)
+        with locked(data_directory() / "dtd"):  # prepared once
+            builder = tfds.builder("dtd", data_dir=data_directory())
+            if not builder.is_prepared():  # asked first, as TFDS retries for minutes
+                requests.head(DTD_ADDRESS, timeout=20).raise_for_status()
+            config = tfds.download.DownloadConfig(try_download_gcs=False)
+            builder.download_and_prepare(download_config=config)
     except Exception as error:  # of TFDS and its downloader, many kinds
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(f"DTD could not be prepared by TFDS ({reason}); {_ADVICE}") from error
+        raise UserError(
+            f"DTD could not be prepared by TFDS ({first_line(error)}); {_ADVICE}"
+        ) from error
     count = sum(builder.info.splits[name].num_examples for name in DTD_SPLITS.split("+"))
-    plan_memory({f"{count} textures": training_bytes(count, size)})
+    _plan(count, size, processes)
     result = np.empty((count, size, size, 3), np.uint8)
     for index, example in enumerate(tfds.as_numpy(builder.as_dataset(split=DTD_SPLITS))):
         image = Image.fromarray(example["image"]).resize((size, size), Image.Resampling.BILINEAR)

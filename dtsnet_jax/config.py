@@ -1,20 +1,19 @@
-"""Checks a configuration before anything starts, and compares it with the run it continues."""
+"""Checks a configuration before anything starts, and compares it with that of an earlier run."""
 
+import hashlib
 import json
 import re
-from pathlib import Path
 
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
+from configs import default, variants
 from data.catalog import ALL
 from data.options import MASK_KINDS
-from dtsnet_jax.errors import UserError
-from dtsnet_jax.mesh import check_divisible
+from dtsnet_jax.errors import UserError, unknown_name
 from dtsnet_jax.model.backbones import get_backbone
 from dtsnet_jax.model.dtsnet import BOTTLENECKS
-from dtsnet_jax.results import write_json
 
-CONFIG_FILE = "config.json"
 CHOICES = {
     "detector": ("student", "knn"),
     "protocol": ("final", "best_on_test"),
@@ -30,7 +29,7 @@ MINIMA = {
     "train.accumulate": 1,
     "train.evaluate_every": 0,
     "train.log_every": 1,
-    "train.checkpoint_every": 1,
+    "train.checkpoint_minutes": 0,
     "train.keep_checkpoints": 1,
     "knn.coreset_size": 1,
     "scoring.batch_size": 1,
@@ -38,26 +37,37 @@ MINIMA = {
     "student.noise_scale": 0.0,
 }
 POSITIVE = ("student.temperature", "train.learning_rate", "train.reconstruction_learning_rate")
-# Fields that may change between two starts of the same run.
-CHANGEABLE = (
+# Fields that the weights do not depend on; where files lie is among them, for their contents count.
+ELSEWHERE = (
+    "name",
+    "rows",
+    "variant",
     "seeds",
+    "protocol",
+    "encoder.weights",
+    "data.root",
+    "data.category",
     "data.shard",
+    "data.textures",
+    "data.foreground_model",
     "train.epochs",
     "train.cache_teacher",
+    "train.evaluate_every",
     "train.log_every",
-    "train.checkpoint_every",
+    "train.checkpoint_minutes",
     "train.keep_checkpoints",
-    "scoring.",
     "epochs_by_category.",
+    "scoring.",
 )
+# Of these the following may not change between two starts of the same run nevertheless.
+_FIXED = ("name", "variant", "protocol", "data.category", "train.evaluate_every")
 
 
-def check_config(config: ConfigDict, *, devices: int) -> None:
+def check_config(config: ConfigDict) -> None:
     """Refuses values that cannot work.
 
     Args:
       config: all fields of ``configs/default.py``.
-      devices: number of devices that share a batch.
 
     Raises:
       UserError: naming the field, its value and what is valid.
@@ -65,9 +75,7 @@ def check_config(config: ConfigDict, *, devices: int) -> None:
     get_backbone(config.encoder.name)
     for field, valid in CHOICES.items():
         if get_field(config, field) not in valid:
-            raise UserError(
-                f"{field} is '{get_field(config, field)}', expected one of: {', '.join(valid)}."
-            )
+            raise unknown_name(field, get_field(config, field), valid)
     for field, least in MINIMA.items():
         if get_field(config, field) < least:
             raise UserError(f"{field} is {get_field(config, field)}, expected {least} or more.")
@@ -75,10 +83,35 @@ def check_config(config: ConfigDict, *, devices: int) -> None:
         if get_field(config, field) <= 0:
             raise UserError(f"{field} is {get_field(config, field)}, expected more than 0.")
     check_divisible("data.image_size", config.data.image_size, 32)
+    _check_sequences(config)
+    rows_of(config)
+
+
+def check_devices(config: ConfigDict, devices: int) -> None:
+    """Refuses a batch of training that the devices cannot share evenly.
+
+    Raises:
+      UserError: naming the nearest sizes that they can.
+    """
     group = max(1, config.synthesis.every)  # samples of which the last is synthesised
     check_divisible("train.batch_size", config.train.batch_size, devices * group)
-    check_divisible("scoring.batch_size", config.scoring.batch_size, devices)
-    _check_sequences(config)
+
+
+def check_divisible(field: str, size: int, parts: int) -> None:
+    """Refuses a number that another does not divide.
+
+    Args:
+      field: the configuration field to name.
+      size: its value.
+      parts: the number that has to divide it.
+
+    Raises:
+      UserError: ``parts`` does not divide ``size``; the message has the nearest numbers that do.
+    """
+    if size % parts:
+        below, above = size // parts * parts, -(-size // parts) * parts
+        valid = f"{below} or {above}" if below else f"{above}"
+        raise UserError(f"{field} is {size}, which {parts} does not divide; set it to {valid}.")
 
 
 def _check_sequences(config: ConfigDict) -> None:
@@ -155,51 +188,89 @@ def get_field(config: ConfigDict, field: str):
     return value
 
 
-def flatten(config: ConfigDict) -> dict:
+def rows_of(config: ConfigDict) -> dict[str, ConfigDict]:
+    """The configuration of each row of a table; empty where there is no table.
+
+    Args:
+      config: with ``rows``; whatever else it says holds for all rows that do not change it.
+
+    Raises:
+      UserError: a row names no variant, or two rows the same.
+    """
+    if len(set(config.rows)) != len(config.rows):
+        raise UserError(f"rows is {tuple(config.rows)}, expected each variant once.")
+    rows = {}
+    for variant in config.rows:
+        if variant not in variants.VARIANTS:
+            raise unknown_name("a row of the table", variant, variants.VARIANTS)
+        row = config.copy_and_resolve_references()
+        row.rows = ()
+        rows[variant] = variants.apply(row, variant)
+    return rows
+
+
+def chosen_categories(config: ConfigDict) -> list[str]:
+    """The categories that a configuration names, or those of its data set; [] if neither is known.
+
+    No file is looked at.
+    """
+    named = [part.strip() for part in config.data.category.split(",") if part.strip()]
+    return named if named and named != [ALL] else sorted(config.epochs_by_category)
+
+
+def flatten(config: ConfigDict) -> dict[str, object]:
     """All fields with dots in their names, as JSON would give them back."""
-
-    def walk(value, prefix):
-        if isinstance(value, dict):
-            for name, inner in value.items():
-                yield from walk(inner, f"{prefix}{name}.")
-        else:
-            yield prefix[:-1], value
-
-    return dict(walk(json.loads(config.to_json()), ""))
+    return flatten_dict(json.loads(config.to_json()), sep=".")
 
 
-def check_same_run(config: ConfigDict, workdir: Path) -> None:
-    """Compares a configuration with the run that a directory holds, if it holds one.
+def training_settings(config: ConfigDict) -> dict[str, object]:
+    """The fields that the weights depend on, besides the contents of files and the seed."""
+    return {k: v for k, v in flatten(config).items() if not k.startswith(ELSEWHERE)}
+
+
+def settings_digest(config: ConfigDict) -> str:
+    """SHA-256 of ``training_settings``."""
+    settings = json.dumps(training_settings(config), sort_keys=True)
+    return hashlib.sha256(settings.encode()).hexdigest()
+
+
+def find_change(stored: ConfigDict, wanted: ConfigDict) -> tuple[str, object, object] | None:
+    """The first field that may not change between two starts of the same run, but did.
+
+    Returns:
+      Its name, its stored and its wanted value; None if there is no such field.
+    """
+    before, now = (
+        training_settings(config)
+        | {name: get_field(config, name) for name in _FIXED}
+        | {"rows": bool(config.rows)}
+        for config in (stored, wanted)
+    )
+    for field in sorted(before.keys() | now.keys()):
+        if before.get(field) != now.get(field):
+            return field, before.get(field), now.get(field)
+    return None
+
+
+def read_config(settings: dict, source: str) -> ConfigDict:
+    """Makes a configuration of what JSON gave back.
+
+    Args:
+      settings: nested fields.
+      source: the file, for messages.
 
     Raises:
-      UserError: the run has other settings; the message names the first.
+      UserError: it lacks fields or has others than this version knows.
     """
-    if not (workdir / CONFIG_FILE).is_file():
-        return
-    wanted, stored = flatten(config), flatten(load_config(workdir))
-    for field in sorted(wanted.keys() | stored.keys()):
-        if wanted.get(field) != stored.get(field) and not field.startswith(CHANGEABLE):
-            raise UserError(
-                f"'{workdir}' holds a run with {field}={stored.get(field)!r}, but "
-                f"{wanted.get(field)!r} was asked for; start a new run with --workdir=DIR, or "
-                "delete the old one."
-            )
-
-
-def store_config(config: ConfigDict, workdir: Path) -> None:
-    """Writes the configuration into a run's directory, which is made."""
-    write_json(workdir / CONFIG_FILE, json.loads(config.to_json()))
-
-
-def load_config(workdir: Path) -> ConfigDict:
-    """Reads the configuration of an earlier run.
-
-    Raises:
-      UserError: the directory holds no run.
-    """
-    path = workdir / CONFIG_FILE
-    if not path.is_file():
+    free = "epochs_by_category."
+    found, expected = (
+        {name for name in flatten_dict(fields, sep=".") if not name.startswith(free)}
+        for fields in (settings, json.loads(default.get_config().to_json()))
+    )
+    if found != expected:
+        field = sorted(found ^ expected)[0]
         raise UserError(
-            f"'{workdir}' holds no run ('{CONFIG_FILE}' is missing); give the --workdir of a run."
+            f"'{source}' {'has' if field in found else 'lacks'} the field {field}; another version "
+            "of this program wrote it: use that one, or start a new run with --workdir=DIR."
         )
-    return ConfigDict(json.loads(path.read_text()))
+    return ConfigDict(settings)

@@ -1,47 +1,36 @@
-"""What a run leaves behind: where it lies, how seeds are averaged, and the files for machines."""
+"""What results hold, and how those of seeds and categories are averaged."""
 
-import csv
-import io
 import json
 import platform
-from importlib.metadata import version
-from pathlib import Path
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from dtsnet_jax.processes import is_first
-from dtsnet_jax.report.table import METRICS, markdown_table, results_rows
+from dtsnet_jax.report.table import METRICS
 
 PROTOCOLS = {
     "final": "final: the weights after the last step, chosen without the test images",
     "best_on_test": "BEST ON TEST: of several measurements on the test images the best one is "
     "reported, as in the paper; too optimistic, only for comparison with it",
 }
-RESULT_FILE = "result.json"  # of one seed
-RESULTS_FILE = "results.json"  # of a run
-LIBRARIES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "tensorflow-cpu")
+LIBRARIES = (
+    "jax", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "tensorflow-cpu", "tensorflow",
+)  # fmt: skip
 
 
-def seed_directory(workdir: Path, category: str, seed: int) -> Path:
-    """Where everything lies that one seed made of one category."""
-    return workdir / category / f"seed-{seed}"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all, its directory is made; of several processes one does."""
-    if not is_first():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-
-
-def write_json(path: Path, value: object) -> None:
-    """Writes a value as JSON, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+def environment() -> dict[str, object]:
+    """Where a result comes from: 'device' and the 'versions' of what is installed."""
+    versions = {"python": platform.python_version()}
+    for library in LIBRARIES:
+        with suppress(PackageNotFoundError):  # a Mac has no tensorflow-cpu
+            versions[library] = version(library)
+    return {
+        "device": f"{jax.device_count()} × {jax.devices()[0].device_kind}",
+        "versions": versions,
+    }
 
 
 def summarize_seeds(results: list[dict]) -> dict:
@@ -75,13 +64,17 @@ def summarize_run(config: ConfigDict, categories: dict[str, list[dict]]) -> dict
 
     Returns:
       Name, protocol, 'categories', 'mean' over the categories, 'deviation' of that mean over the
-      seeds, versions, device.
+      seeds, and 'environments', each of those in which something was measured once.
     """
     per_seed = []
     for results in zip(*categories.values(), strict=True):
         means, _ = _mean_and_deviation([result["metrics"] for result in results])
         per_seed.append(means)
     mean, deviation = _mean_and_deviation(per_seed)
+    environments = []
+    for result in (one for results in categories.values() for one in results):
+        if result["environment"] not in environments:
+            environments.append(result["environment"])
     return {
         "name": config.name,
         "protocol": PROTOCOLS[config.protocol],
@@ -89,22 +82,5 @@ def summarize_run(config: ConfigDict, categories: dict[str, list[dict]]) -> dict
         "mean": mean,
         "deviation": deviation,
         "config": json.loads(config.to_json()),
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in LIBRARIES},
-        "device": f"{jax.device_count()} × {jax.devices()[0].device_kind}",
+        "environments": environments,
     }
-
-
-def write_run(report: dict, workdir: Path) -> None:
-    """Writes a run's results as JSON, CSV and Markdown."""
-    write_json(workdir / RESULTS_FILE, report)
-    header, rows = results_rows(report)
-    write_rows(workdir, header, rows, note=f"In percent. Protocol {report['protocol']}.")
-
-
-def write_rows(workdir: Path, header: list[str], rows: list[list[str]], *, note: str) -> None:
-    """Writes a table as 'results.csv' and 'results.md', in which ``note`` follows the table."""
-    write_text(workdir / "results.md", f"{markdown_table(header, rows)}\n\n{note}\n")
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    write_text(workdir / "results.csv", text.getvalue())

@@ -5,10 +5,10 @@ import os
 import shutil
 import tempfile
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # behaviour is tested on the CPU
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # the same steps are compiled many times
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp()
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 from pathlib import Path
@@ -17,17 +17,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dtsnet_jax.processes import choose_cpu_convolutions
+from dtsnet_jax.devices.processes import choose_cpu_convolutions
 from tests import miniature
+from tests.helpers import photograph
 from tests.miniature import save
 
 choose_cpu_convolutions()  # as launch.py does, so that both compile the same programs
-
-
-def photograph(seed: int, size: tuple[int, int] = (40, 48)) -> Image.Image:
-    """A smooth random picture of (height, width)."""
-    small = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), np.uint8)
-    return Image.fromarray(small).resize(size[::-1], Image.Resampling.BICUBIC)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The TFDS builder of BTAD."""
 
-from data.btad import layout
 from data.dataset_builder import AnomalyDatasetBuilder, category_configs
+from data.layouts import btad as layout
 
 
 class Builder(AnomalyDatasetBuilder):

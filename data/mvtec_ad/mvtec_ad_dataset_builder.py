@@ -1,7 +1,7 @@
 """The TFDS builder of MVTec AD."""
 
 from data.dataset_builder import AnomalyDatasetBuilder, category_configs
-from data.mvtec_ad import layout
+from data.layouts import mvtec_ad as layout
 
 
 class Builder(AnomalyDatasetBuilder):

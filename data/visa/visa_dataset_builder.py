@@ -1,7 +1,7 @@
 """The TFDS builder of VisA."""
 
 from data.dataset_builder import AnomalyDatasetBuilder, category_configs
-from data.visa import layout
+from data.layouts import visa as layout
 
 
 class Builder(AnomalyDatasetBuilder):

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import nnx
 from flax.typing import Dtype
 from jaxtyping import Array, Float
@@ -13,10 +14,22 @@ torch_uniform = nnx.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform"
 # The same default for a transposed convolution, whose "fan in" PyTorch counts over output channels.
 torch_uniform_transposed = nnx.initializers.variance_scaling(1.0 / 3.0, "fan_out", "uniform")
 
+_SMALLEST_SQUARED_NORM = 1e-24
+
 
 def at_least_float32(x: Array) -> Array:
     """Promotes half precision to float32 and leaves float32 and float64 as they are."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def cosine_similarity(a: Float[Array, "... n"], b: Float[Array, "... n"]) -> Float[Array, "..."]:
+    """Cosine of the angle between vectors along the last axis; 0 where either one is zero.
+
+    Computed in float32 or wider; its gradient is finite everywhere, zero vectors included.
+    """
+    return optax.losses.cosine_similarity(
+        at_least_float32(a), at_least_float32(b), epsilon=_SMALLEST_SQUARED_NORM
+    )
 
 
 def convolution(

@@ -1,12 +1,13 @@
 """The most and the least convincing cases, as small pictures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from dtsnet_jax.inputs import TestImages
+from data.catalog import Sample
 from dtsnet_jax.report.heatmaps import heat_range, overlay
 
 CASES = 4  # a group
@@ -14,14 +15,21 @@ SIZE = 192  # pixels
 
 
 def write_gallery(
-    directory: Path, test: TestImages, maps: np.ndarray, threshold: float | None
+    directory: Path,
+    samples: Sequence[Sample],
+    images: np.ndarray,
+    masks: np.ndarray | None,
+    maps: np.ndarray,
+    threshold: float | None,
 ) -> list[dict]:
     """Draws the images with the highest and lowest scores of each class.
 
     Args:
       directory: made where it does not exist; one JPEG a case, holding image, ground truth (where
         there is one), heat map, and the image with the contour of what exceeds the threshold.
-      test: the test images.
+      samples: the test images.
+      images: (n, h, w, 3) uint8.
+      masks: (n, h, w) bool, or None without ground truth.
       maps: (n, h, w) score maps.
       threshold: the score from which on an image is called defective; None where undefined.
 
@@ -33,15 +41,15 @@ def write_gallery(
     scores = maps.max(axis=(1, 2))
     scale = heat_range(maps)
     cases = []
-    for group, members in _groups(test.labels, scores).items():
+    for group, members in _groups(np.array([s.label for s in samples]), scores).items():
         for index in members:
-            sample = test.catalog.test[index]
-            panels = [test.images[index]]
-            if test.masks is not None:
-                panels.append(np.repeat(255 * test.masks[index][..., None].astype(np.uint8), 3, -1))
-            panels.append(np.asarray(overlay(test.images[index], maps[index], scale)))
+            sample = samples[index]
+            panels = [images[index]]
+            if masks is not None:
+                panels.append(np.repeat(255 * masks[index][..., None].astype(np.uint8), 3, -1))
+            panels.append(np.asarray(overlay(images[index], maps[index], scale)))
             if threshold is not None:
-                panels.append(contour(test.images[index], maps[index] >= threshold))
+                panels.append(contour(images[index], maps[index] >= threshold))
             name = f"{len(cases):02}.jpg"
             sheet = Image.fromarray(np.concatenate(panels, axis=1))
             sheet.resize((SIZE * len(panels), SIZE)).save(directory / name, quality=85)

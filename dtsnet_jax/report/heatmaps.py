@@ -2,19 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
+from data.catalog import Sample
+
 CAPTION_HEIGHT = 16  # pixels
-
-
-class TestSample(Protocol):
-    """What a picture needs to know of a test image."""
-
-    path: Path
-    defect: str
 
 
 def heat_range(maps: np.ndarray) -> tuple[float, float]:
@@ -49,7 +43,7 @@ def overlay(image: np.ndarray, score_map: np.ndarray, scale: tuple[float, float]
 
 def write_heatmaps(
     directory: Path,
-    samples: Sequence[TestSample],
+    samples: Sequence[Sample],
     images: np.ndarray,
     maps: np.ndarray,
     masks: np.ndarray | None,

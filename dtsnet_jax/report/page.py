@@ -5,8 +5,9 @@ from itertools import groupby
 from pathlib import Path
 
 import jinja2
+from flax.traverse_util import flatten_dict
 
-from dtsnet_jax.processes import is_first
+from data.files import write_text
 from dtsnet_jax.report import plots
 from dtsnet_jax.report.paper import PAPER_METRICS, paper_figures
 from dtsnet_jax.report.table import (
@@ -15,7 +16,7 @@ from dtsnet_jax.report.table import (
     metric_cells,
     metrics_present,
 )
-from dtsnet_jax.results import write_text
+from dtsnet_jax.run import Run
 
 PAGE_FILE = "report.html"
 _ENVIRONMENT = jinja2.Environment(
@@ -36,19 +37,18 @@ def write_page(reports: dict[str, dict], directories: dict[str, Path], workdir: 
       The file.
     """
     path = workdir / PAGE_FILE
-    if not is_first():
-        return path
     several = len(reports) > 1
     runs = [_run(name, report, directories[name]) for name, report in reports.items()]
-    first = next(iter(reports.values()))
+    environments = []
+    for report in reports.values():
+        environments += [e for e in report["environments"] if e not in environments]
     page = _ENVIRONMENT.get_template("page.html").render(
         title=", ".join(reports),
         comparison=comparison_rows(reports) if several else None,
         by_category=_by_category(reports) if several else None,
         curves=_comparison_curves(reports) if several else [],
         runs=runs,
-        versions=first["versions"],
-        device=first["device"],
+        environments=environments,
     )
     write_text(path, page)
     return path
@@ -64,11 +64,11 @@ def _run(name: str, report: dict, directory: Path) -> dict:
         "against_paper": _against_paper(report),
         "plots": _plots(report),
         "galleries": [
-            (category, _gallery(result["seeds"][0], directory / category))
+            (category, _gallery(result["seeds"][0], directory, category))
             for category, result in report["categories"].items()
         ],
         "durations": _durations(report),
-        "config": _flat(report["config"]),
+        "config": flatten_dict(report["config"], sep=".").items(),
     }
 
 
@@ -177,9 +177,9 @@ def _comparison_curves(reports: dict[str, dict]) -> list[str]:
     return drawn
 
 
-def _gallery(result: dict, directory: Path) -> list[tuple[str, list[dict]]]:
+def _gallery(result: dict, directory: Path, category: str) -> list[tuple[str, list[dict]]]:
     """The pictures of a category in their groups, as data URIs."""
-    pictures = directory / f"seed-{result['seed']}" / "gallery"
+    pictures = Run(directory).seed_run(category, result["seed"]).gallery
     cases = [
         case
         | {
@@ -196,20 +196,10 @@ def _durations(report: dict) -> list[list[str]]:
         [
             category,
             str(one["seed"]),
-            str(one["step"]),
+            f"{one['step']} of {one['last_step']}",
             f"{one['training_seconds']:.0f}",
             f"{one.get('scoring_seconds', 0):.1f}",
         ]
         for category, result in report["categories"].items()
         for one in result["seeds"]
     ]
-
-
-def _flat(config: dict, prefix: str = "") -> list[tuple[str, str]]:
-    pairs = []
-    for name, value in config.items():
-        if isinstance(value, dict):
-            pairs += _flat(value, f"{prefix}{name}.")
-        else:
-            pairs.append((f"{prefix}{name}", str(value)))
-    return pairs

@@ -53,6 +53,13 @@ def results_text(report: dict) -> str:
     ]
     if without:
         lines.append(f"no masks, whole images are measured only: {', '.join(without)}")
+    for name, result in categories.items():
+        for one in result["seeds"]:
+            if one["trained_to"] < one["last_step"]:
+                lines.append(
+                    f"NOT FINISHED: {name}, seed {one['seed']}, at step {one['trained_to']} of "
+                    f"{one['last_step']}"
+                )
     untested = [c for c, result in categories.items() if not result["metrics"]]
     if untested:
         lines.append(
@@ -120,3 +127,9 @@ def comparison_rows(reports: dict[str, dict]) -> tuple[list[str], list[list[str]
     header = ["variant", *(METRICS[name] for name in names)]
     rows = [[name, *metric_cells(mean, names)] for name, mean in means.items()]
     return header, rows
+
+
+def comparison_text(reports: dict[str, dict]) -> str:
+    """What is printed after a table of variants."""
+    protocols = "; ".join(sorted({report["protocol"] for report in reports.values()}))
+    return f"{text_table(*comparison_rows(reports))}\nin percent; protocol {protocols}"

@@ -7,9 +7,6 @@ import numpy as np
 from flax import nnx
 
 from dtsnet_jax.errors import UserError
-from dtsnet_jax.model.encoder import Encoder, build_encoder
-from dtsnet_jax.weights.readers import read_state_dict
-from dtsnet_jax.weights.sources import find_weights
 
 _LEAF_NAMES = {
     "kernel": "weight",
@@ -20,23 +17,6 @@ _LEAF_NAMES = {
 }
 
 
-def load_teacher(backbone_name: str, weights: str, *, dtype=None) -> Encoder:
-    """Builds a backbone's encoder with its pretrained weights, in inference mode.
-
-    Args:
-      backbone_name: a key of ``BACKBONES``.
-      weights: 'imagenet' or the path of a ``.pth`` or ``.safetensors`` file.
-      dtype: compute dtype; ``None`` is float32.
-
-    Raises:
-      UserError: unknown backbone; weights missing, damaged or of another architecture.
-    """
-    encoder = build_encoder(backbone_name, dtype=dtype, rngs=nnx.Rngs(0))
-    path = find_weights(backbone_name, weights)
-    load_state_dict(encoder, read_state_dict(path), source=str(path))
-    return encoder
-
-
 def load_state_dict(
     module: nnx.Module, state_dict: Mapping[str, np.ndarray], *, source: str
 ) -> None:
@@ -45,7 +25,8 @@ def load_state_dict(
     Tensors that the module has no place for (later stages, the classifier) are left out.
 
     Args:
-      module: a module whose attribute names are PyTorch's; changed in place.
+      module: a module whose attribute names are PyTorch's; changed in place. Its arrays may be
+        shapes only.
       state_dict: tensors in PyTorch's layout (OIHW).
       source: the file's name, for messages.
 
@@ -70,7 +51,7 @@ def load_state_dict(
             )
         if not np.isfinite(value).all():
             raise UserError(f"'{source}': the tensor '{name}' holds values that are not finite.")
-        variable[...] = jnp.asarray(value)
+        variable.set_value(jnp.asarray(value))
 
 
 def torch_name(path: tuple[str | int, ...]) -> str:

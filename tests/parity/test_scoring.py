@@ -7,8 +7,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch.nn import functional
 
+from dtsnet_jax.evaluation.scoring import image_score, level_map, score_map
 from dtsnet_jax.model.apr import attention_map, channel_deviation, perturb
-from dtsnet_jax.scoring import image_score, level_map, score_map
 from tests.parity.reference import nchw
 
 SIZE = 96

@@ -10,9 +10,9 @@ from flax import nnx
 from dtsnet_jax.model.backbones import BACKBONES
 from dtsnet_jax.model.dtsnet import Student
 from dtsnet_jax.model.encoder import build_encoder
-from dtsnet_jax.objective import distillation_loss
-from dtsnet_jax.optimizer import build_optimizer
-from dtsnet_jax.step import TrainState, make_train_step, split_network
+from dtsnet_jax.training.objective import distillation_loss
+from dtsnet_jax.training.optimizer import build_optimizer
+from dtsnet_jax.training.step import TrainState, make_train_step, split_network
 from dtsnet_jax.weights.convert import load_state_dict
 from tests.parity import reference
 

@@ -1,0 +1,157 @@
+"""Files that several processes share: written whole or not at all, locked, hashed, downloaded."""
+
+import hashlib
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import filelock
+import pooch
+import psutil
+import requests
+
+_PARTIAL = ".partial"
+
+
+@contextmanager
+def partial_path(path: Path, *, directory: bool = False) -> Iterator[Path]:
+    """Gives a temporary path beside ``path`` that takes its name when the block ends well.
+
+    The name is unique, so writers do not disturb each other, and holds the machine and process,
+    so that what a killed process leaves behind can be told from what is being written.
+
+    Args:
+      path: the final path; its directory is made. An existing file is replaced.
+      directory: whether a directory is written, which exists when the block begins.
+
+    Yields:
+      The temporary path.
+
+    Raises:
+      OSError: the disk is full or may not be written to.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{path.name}.{socket.gethostname()}.{os.getpid()}."
+    name = tempfile.mktemp(prefix=prefix, suffix=_PARTIAL, dir=path.parent)
+    partial = Path(name)
+    try:
+        if directory:
+            partial.mkdir()
+        yield partial
+        partial.replace(path)
+    finally:
+        remove(partial)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all; its directory is made."""
+    with partial_path(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a directory with all that it holds, if it exists."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_abandoned(directory: Path) -> None:
+    """Removes what killed processes of this machine left half-written in a directory."""
+    here = socket.gethostname()
+    for path in directory.glob(f".*{_PARTIAL}"):
+        host, _, process = path.name.rsplit(".", 3)[0].rpartition(".")
+        if host.endswith(f".{here}") and process.isdigit() and not _wrote(int(process), path):
+            remove(path)
+
+
+def _wrote(process: int, path: Path) -> bool:
+    """Whether a process is alive and old enough to have made a file."""
+    try:
+        return psutil.Process(process).create_time() <= path.stat().st_mtime + 1
+    except (psutil.NoSuchProcess, FileNotFoundError):
+        return False
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Holds the lock that guards ``path``; a process that dies lets go of it.
+
+    Args:
+      path: what is guarded; the lock is the file '.locks/NAME.lock' beside it.
+      wait: whether to wait for another holder.
+
+    Raises:
+      BlockingIOError: another process holds it and ``wait`` is False.
+    """
+    directory = path.parent / ".locks"
+    directory.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(directory / f"{path.name}.lock", timeout=-1 if wait else 0)
+    try:
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise BlockingIOError(f"'{path}' is in use by another process") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file's content; computed once a process as long as the file is unchanged.
+
+    Raises:
+      OSError: it cannot be read.
+    """
+    status = path.stat()
+    return _digest(path, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _digest(path: Path, size: int, modified: int) -> str:
+    del size, modified  # they only tell one version of the file from another
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files_digest(paths: Sequence[Path | None]) -> str:
+    """One SHA-256 for the contents of several files in their order, wherever they lie.
+
+    Args:
+      paths: the files; None stands for an absent one.
+    """
+    with ThreadPoolExecutor() as pool:
+        digests = pool.map(lambda path: "-" if path is None else file_digest(path), paths)
+        return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def download(address: str, path: Path, *, check: Callable[[Path], None]) -> None:
+    """Downloads a file with a progress bar; it appears whole and checked, or never.
+
+    Several processes that want the same file wait for the one that fetches it.
+
+    Args:
+      address: from where.
+      path: to where; nothing happens if another process has put it there meanwhile.
+      check: raises what is wrong with the file that has arrived.
+
+    Raises:
+      OSError, requests.RequestException: no connection, no such file, or a full disk.
+    """
+    with locked(path):
+        remove_abandoned(path.parent)
+        if path.is_file():
+            return
+        with partial_path(path) as partial:
+            pooch.HTTPDownloader(progressbar=True)(address, str(partial), None)
+            check(partial)
+
+
+DOWNLOAD_ERRORS = (requests.RequestException, OSError, ValueError)

@@ -1,0 +1,191 @@
+"""The baseline: distance to the nearest of the patches that good images consist of.
+
+After PatchCore (Roth et al., CVPR 2022), without its re-weighting of the image score: features of
+the teacher's levels, averaged over 3 × 3 positions, resized to one grid and joined; a coreset of
+those of the good images, chosen by greedy k-centre; the score of a position is its distance to the
+nearest vector of the coreset. Nothing is trained. Unlike there, every level's vectors are first
+scaled to length 1, so that like Eq. 9 it compares directions and not brightness.
+"""
+
+import time
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from data.files import partial_path
+from data.memory import format_bytes
+from dtsnet_jax.detectors.fitted import Fitted
+from dtsnet_jax.devices.mesh import map_batches, replicate
+from dtsnet_jax.devices.processes import agreed, is_first, wait_for_all
+from dtsnet_jax.errors import UserError
+from dtsnet_jax.evaluation.scoring import ScoringOptions, upsample
+from dtsnet_jax.inputs import CategoryImages
+from dtsnet_jax.keys import stream
+from dtsnet_jax.model.encoder import Features, normalize_images
+from dtsnet_jax.run import SeedRun
+from dtsnet_jax.weights.teacher import Teacher
+
+CANDIDATES_PER_CENTER = 10  # the coreset is chosen among so many times its size, drawn at random
+PROJECTED = 128  # dimensions in which centres are chosen (Johnson–Lindenstrauss), as published
+
+
+def patch_vectors(features: Features, levels: tuple[int, ...]) -> Float[Array, "b h w c"]:
+    """Normalises each level, averages it over 3 × 3 positions, resizes it to one grid, and joins.
+
+    Args:
+      features: of the teacher.
+      levels: which of 1, 2, 3, the finest first.
+    """
+    height, width = features[levels[0] - 1].shape[1:3]
+    parts = []
+    for level in levels:
+        vectors = features[level - 1].astype(jnp.float32)
+        squares = jnp.sum(vectors**2, axis=-1, keepdims=True)
+        vectors = vectors * jax.lax.rsqrt(jnp.maximum(squares, 1e-24))
+        pooled = nnx.avg_pool(vectors, (3, 3), (1, 1), "SAME", count_include_pad=False)
+        shape = (pooled.shape[0], height, width, pooled.shape[-1])
+        parts.append(jax.image.resize(pooled, shape, "bilinear"))
+    return jnp.concatenate(parts, axis=-1)
+
+
+@partial(jax.jit, static_argnames="count")
+def greedy_k_center(vectors: Float[Array, "n d"], count: int, key: jax.Array) -> Int[Array, "m"]:
+    """Chooses vectors one by one, each the farthest from those chosen before (Gonzalez, 1985).
+
+    Args:
+      vectors: what to choose from.
+      count: how many, at most n.
+      key: PRNG key of the first choice.
+
+    Returns:
+      Their indices, in the order of choice.
+    """
+    squares = jnp.sum(vectors**2, axis=1)
+    first = jax.random.randint(key, (), 0, len(vectors))
+
+    def choose(i, carry):
+        chosen, nearest = carry
+        center = vectors[chosen[i - 1]]
+        distance = squares - 2 * vectors @ center + jnp.sum(center**2)
+        nearest = jnp.minimum(nearest, distance)
+        return chosen.at[i].set(jnp.argmax(nearest)), nearest
+
+    chosen = jnp.zeros(count, jnp.int32).at[0].set(first)
+    start = jnp.full(len(vectors), jnp.inf, vectors.dtype)
+    return jax.lax.fori_loop(1, count, choose, (chosen, start))[0]
+
+
+def nearest_distance(
+    vectors: Float[Array, "... d"], bank: Float[Array, "m d"]
+) -> Float[Array, "..."]:
+    """Euclidean distance of each vector to the nearest of the bank."""
+    products = vectors @ bank.T
+    squares = jnp.sum(vectors**2, axis=-1) + jnp.min(
+        jnp.sum(bank**2, axis=1) - 2 * products, axis=-1
+    )
+    return jnp.sqrt(jnp.maximum(squares, 0.0))
+
+
+class NeighborDetector:
+    """The teacher and the functions that find neighbours, a ``detectors.fitted.Detector``."""
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        *,
+        levels: tuple[int, ...],
+        coreset_size: int,
+        batch_size: int,
+        image_size: int,
+    ):
+        """Compiles nothing yet.
+
+        Args:
+          teacher: whose features are compared.
+          levels: which of 1, 2, 3, the finest first.
+          coreset_size: vectors that are kept.
+          batch_size: images a time.
+          image_size: height and width in pixels.
+        """
+        self._teacher, self._coreset_size, self._batch_size = teacher, coreset_size, batch_size
+        graph, _ = nnx.split(teacher.encoder)
+
+        def vectors_of(arrays, images):
+            normalized = normalize_images(images, teacher.backbone)
+            return patch_vectors(nnx.merge(graph, arrays)(normalized), levels)
+
+        def score(arrays, bank, smoothing, images):
+            distances = nearest_distance(vectors_of(arrays, images), bank)
+            return upsample(distances, image_size, smoothing)
+
+        self._vectors = partial(jax.jit(vectors_of), teacher.arrays)
+        self._score = partial(jax.jit(score, static_argnums=2), teacher.arrays)
+
+    def last_step(self, images: int, epochs: int) -> int:
+        """Nothing is trained."""
+        del images, epochs
+        return 0
+
+    def fit(
+        self, images: CategoryImages, run: SeedRun, *, epochs: int, scoring: ScoringOptions
+    ) -> None:
+        """Fills the bank of a category unless that is done already.
+
+        The candidates, the projection and the first centre follow from the run's seed.
+        """
+        del epochs, scoring
+        if not agreed(run.bank.is_file()):
+            started = time.monotonic()
+            bank = self._choose_bank(images, run.seed)
+            if is_first():
+                with partial_path(run.bank) as partial_file, partial_file.open("wb") as file:
+                    np.savez(file, bank=bank, seconds=time.monotonic() - started)
+            wait_for_all("bank")
+
+    def load(self, images: CategoryImages, run: SeedRun, scoring: ScoringOptions) -> Fitted:
+        """Loads a bank."""
+        del images
+        if not run.bank.is_file():
+            raise UserError(
+                f"'{run.bank}' does not exist; fill it first with --job=train and the same "
+                "--workdir."
+            )
+        mesh = self._teacher.mesh
+        with np.load(run.bank) as file:
+            bank, seconds = replicate(file["bank"], mesh), float(file["seconds"])
+        return Fitted(partial(self._score, bank, scoring.smoothing), 0, 0, seconds, mesh)
+
+    def _choose_bank(self, images: CategoryImages, seed: int) -> np.ndarray:
+        normal = images.training.normal
+        generator = np.random.default_rng(seed)
+        per_image = -(-self._coreset_size * CANDIDATES_PER_CENTER // len(normal))
+        parts = []
+        for start in range(0, len(normal), self._batch_size):
+            batch = normal[start : start + self._batch_size]
+            vectors = map_batches(
+                self._vectors, batch, batch_size=self._batch_size, mesh=self._teacher.mesh
+            )
+            for one in vectors.reshape(len(batch), -1, vectors.shape[-1]):
+                parts.append(generator.permutation(one)[:per_image])
+        candidates = np.concatenate(parts)
+        count = min(self._coreset_size, len(candidates))
+        print(
+            f"{images.catalog.category}: choosing {count} of {len(candidates)} vectors "
+            f"({format_bytes(candidates.nbytes)})"
+        )
+        chosen = greedy_k_center(_projected(candidates, seed), count, stream(seed, "centers"))
+        return candidates[np.asarray(chosen)]
+
+
+def _projected(vectors: np.ndarray, seed: int) -> jax.Array:
+    """The vectors in fewer dimensions, which keep distances nearly as they are."""
+    if vectors.shape[1] <= PROJECTED:
+        return jnp.asarray(vectors)
+    from sklearn.random_projection import GaussianRandomProjection  # slow to import, seldom needed
+
+    projection = GaussianRandomProjection(PROJECTED, random_state=seed)
+    return jnp.asarray(projection.fit_transform(vectors), jnp.float32)

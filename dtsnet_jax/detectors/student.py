@@ -1,0 +1,99 @@
+"""The detector that this project is about: a student that is trained against its teacher."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from dtsnet_jax.detectors.fitted import Fitted
+from dtsnet_jax.devices.mesh import map_batches
+from dtsnet_jax.devices.processes import agreed
+from dtsnet_jax.errors import UserError
+from dtsnet_jax.evaluation.measure import measure
+from dtsnet_jax.evaluation.scoring import ScoringOptions, jitted_score_map
+from dtsnet_jax.inputs import CategoryImages
+from dtsnet_jax.run import SeedRun, newest_step
+from dtsnet_jax.training.checkpoints import load_weights
+from dtsnet_jax.training.loop import train
+from dtsnet_jax.training.programs import Programs
+from dtsnet_jax.training.progress import read_records
+from dtsnet_jax.training.schedule import Schedule
+from dtsnet_jax.training.step import PyTree, TrainState
+
+CALIBRATION_IMAGES = 64
+
+
+class StudentDetector:
+    """Trains and loads students, as ``dtsnet_jax.detectors.fitted.Detector`` says."""
+
+    def __init__(self, programs: Programs, schedule: Schedule, *, image_size: int):
+        self.programs, self._schedule, self._image_size = programs, schedule, image_size
+
+    def last_step(self, images: int, epochs: int) -> int:
+        """The step that ends the last epoch."""
+        return self._schedule.epoch_ends(images, epochs)[-1]
+
+    def fit(
+        self, images: CategoryImages, run: SeedRun, *, epochs: int, scoring: ScoringOptions
+    ) -> None:
+        """Trains one student, or does nothing where it has been trained already."""
+
+        def measure_state(state: TrainState) -> dict[str, float]:
+            scored = self.fitted((state.params, state.batch_stats), images, scoring)
+            maps = scored.score_maps(images.test.images, batch_size=scoring.batch_size)
+            return measure(images.test.labels, images.test.masks, maps)["metrics"]
+
+        train(
+            self.programs,
+            images,
+            run,
+            self._schedule,
+            epoch_ends=self._schedule.epoch_ends(len(images.catalog.train), epochs),
+            measure=measure_state if images.catalog.test else None,
+        )
+
+    def load(self, images: CategoryImages, run: SeedRun, scoring: ScoringOptions) -> Fitted:
+        """Loads the weights that the protocol names."""
+        chosen = self._schedule.keep_best and images.catalog.test
+        directory = run.best if chosen else run.checkpoints
+        step = agreed(newest_step(directory) or 0)
+        if not step:
+            raise UserError(
+                f"'{directory}' holds no complete checkpoint; train it first with --job=train and "
+                "the same --workdir."
+            )
+        weights = load_weights(directory, int(step), self.programs.abstract_state())
+        seconds = sum(record.get("seconds", 0.0) for record in read_records(run.directory))
+        trained_to = int(agreed(run.trained_step or 0))
+        return self.fitted(
+            weights, images, scoring, step=int(step), trained_to=trained_to, seconds=seconds
+        )
+
+    def fitted(
+        self,
+        weights: tuple[PyTree, PyTree],
+        images: CategoryImages,
+        scoring: ScoringOptions,
+        **about: float,
+    ) -> Fitted:
+        """The detector that weights make, with its levels on one scale if so asked.
+
+        Args:
+          weights: parameters and batch statistics.
+          images: of which the training images set the scales.
+          scoring: how features become score maps.
+          about: attributes of ``Fitted``; what is left out is 0.
+        """
+        programs = self.programs
+        levels = partial(programs.level_step, *weights, programs.teacher.arrays)
+        mesh, scales = programs.teacher.mesh, jnp.ones(3)
+        if scoring.calibrate:
+            sample = images.normal_sample(CALIBRATION_IMAGES)
+            maps = map_batches(levels, sample, batch_size=scoring.batch_size, mesh=mesh)
+            scales = jnp.array([level.std() for level in maps])
+        score_map = jitted_score_map(self._image_size, scoring.smoothing, scoring.levels)
+
+        def score(batch: jax.Array) -> jax.Array:
+            return score_map(levels(batch), scales)
+
+        return Fitted(score, mesh=mesh, **{"step": 0, "trained_to": 0, "seconds": 0.0} | about)

@@ -1,0 +1,120 @@
+"""From features to score maps and image scores (paper, Eqs. 9–10)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from scipy import ndimage
+
+from dtsnet_jax.model.layers import cosine_similarity
+
+LevelMaps = tuple[Float[Array, "b h1 w1"], Float[Array, "b h2 w2"], Float[Array, "b h3 w3"]]
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """How a detector's answers become score maps.
+
+    Attributes:
+      batch_size: images a time.
+      smoothing: σ in pixels of the Gaussian over score maps; 0 turns it off.
+      levels: which of 1, 2, 3 are added.
+      calibrate: whether each level is first divided by its spread on training images.
+    """
+
+    batch_size: int
+    smoothing: float
+    levels: tuple[int, ...]
+    calibrate: bool
+
+
+def level_map(
+    teacher: Float[Array, "b h w c"], reconstructed: Float[Array, "b h w c"]
+) -> Float[Array, "b h w"]:
+    """Eq. 9: M = 1 − cos(f_T, f_R) along channels, in [0, 2]."""
+    return 1.0 - cosine_similarity(teacher, reconstructed)
+
+
+@cache
+def interpolation_matrix(size_in: int, size_out: int) -> np.ndarray:
+    """Corner-aligned linear interpolation of ``size_in`` values to ``size_out``, as a matrix.
+
+    Returns:
+      float64 of shape (size_out, size_in), rows summing to 1.
+    """
+    if size_in == 1:
+        return np.ones((size_out, 1))
+    positions = np.linspace(0.0, size_in - 1.0, size_out)
+    return np.maximum(0.0, 1.0 - np.abs(positions[:, None] - np.arange(size_in)[None, :]))
+
+
+@cache
+def smoothing_matrix(size: int, sigma: float) -> np.ndarray:
+    """SciPy's ``gaussian_filter1d`` (reflecting borders, cut at 4 σ) as a matrix.
+
+    Args:
+      size: number of pixels.
+      sigma: standard deviation in pixels; 0 does nothing.
+
+    Returns:
+      float64 of shape (size, size), rows summing to 1.
+    """
+    identity = np.eye(size)
+    return ndimage.gaussian_filter1d(identity, sigma, axis=0) if sigma > 0 else identity
+
+
+def score_map(
+    level_maps: LevelMaps,
+    level_scales: Float[Array, "3"] | Sequence[float],
+    *,
+    image_size: int,
+    smoothing: float,
+    levels: Sequence[int],
+) -> Float[Array, "b s s"]:
+    """Eq. 10: S = Σ_k upsample(M^k) over the chosen levels, then a Gaussian (released code).
+
+    Upsampling and smoothing are both linear and separable, so each level takes one product with a
+    matrix on either side.
+
+    Args:
+      level_maps: M^1, M^2, M^3.
+      level_scales: each level's map is divided by its number first; ones as in the paper.
+      image_size: height and width of S in pixels.
+      smoothing: σ of the Gaussian in pixels of S; 0 turns it off.
+      levels: which of 1, 2, 3 are added.
+
+    Returns:
+      Score maps in float32 or wider; larger is more anomalous.
+    """
+    return sum(
+        upsample(level_maps[k - 1] / level_scales[k - 1], image_size, smoothing) for k in levels
+    )
+
+
+@cache
+def jitted_score_map(image_size: int, smoothing: float, levels: tuple[int, ...]) -> Callable:
+    """``score_map`` with these settings, compiled once, as a function of maps and scales."""
+    return jax.jit(partial(score_map, image_size=image_size, smoothing=smoothing, levels=levels))
+
+
+def upsample(maps: Float[Array, "b h w"], size: int, smoothing: float) -> Float[Array, "b s s"]:
+    """Corner-aligned bilinear interpolation to size × size pixels, then a Gaussian.
+
+    Args:
+      maps: what to enlarge.
+      size: height and width of the result in pixels.
+      smoothing: σ of the Gaussian in pixels of the result; 0 turns it off.
+    """
+    smooth = smoothing_matrix(size, smoothing)
+    rows = jnp.asarray(smooth @ interpolation_matrix(maps.shape[1], size), maps.dtype)
+    columns = jnp.asarray(smooth @ interpolation_matrix(maps.shape[2], size), maps.dtype)
+    return jnp.einsum("yh,bhw,xw->byx", rows, maps, columns, precision=jax.lax.Precision.HIGHEST)
+
+
+def image_score(maps: Float[Array, "b h w"]) -> Float[Array, "b"]:
+    """The score of an image: the maximum of its map."""
+    return maps.max(axis=(1, 2))

@@ -1,0 +1,151 @@
+"""The evaluation job: score the test images of trained weights again, measure, draw."""
+
+import time
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from data.catalog import Catalog
+from data.files import remove
+from dtsnet_jax.config import flatten
+from dtsnet_jax.detectors.detector import scoring_options
+from dtsnet_jax.detectors.fitted import Fitted
+from dtsnet_jax.devices.processes import is_first
+from dtsnet_jax.errors import UserError
+from dtsnet_jax.evaluation.measure import measure
+from dtsnet_jax.inputs import CategoryImages, EvaluationImages, chosen_catalogs, learned_catalogs
+from dtsnet_jax.jobs.table import Row, Table
+from dtsnet_jax.report.gallery import write_gallery
+from dtsnet_jax.report.heatmaps import write_heatmaps
+from dtsnet_jax.results import environment
+from dtsnet_jax.run import SeedRun
+from dtsnet_jax.training.progress import read_records
+
+
+def evaluate(config: ConfigDict, workdir: Path) -> dict[str, dict]:
+    """Measures the weights of every chosen category and seed again, finished or not.
+
+    Args:
+      config: the configuration, the run's own or one that differs in ``scoring`` only.
+      workdir: the run's directory.
+
+    Returns:
+      The results of each row, of which a single run has one.
+
+    Raises:
+      UserError: a category has not been trained, the run has other settings, or files cannot be
+        used.
+    """
+    table = Table(config, workdir)
+    catalogs = chosen_catalogs(config)
+
+    def measured(row: Row, catalog: Catalog, learns: Catalog, seed: int) -> dict:
+        return evaluate_seed(table, row, catalog, learns, seed)
+
+    return table.fill(catalogs, learned_catalogs(config, catalogs), measured)
+
+
+def evaluate_seed(table: Table, row: Row, catalog: Catalog, learns: Catalog, seed: int) -> dict:
+    """Measures the weights of one category and seed, and stores the result.
+
+    Args:
+      table: that the row belongs to.
+      row: the variant.
+      catalog: the category.
+      learns: what its detector has learned.
+      seed: the seed.
+
+    Returns:
+      The result: metrics in [0, 1] (absent where undefined), the thresholds of the largest F1,
+      curves, counts, durations, records of the training, every test image with its score, and what
+      all of it was made from.
+
+    Raises:
+      UserError: there are no weights, or files cannot be used.
+    """
+    run = row.run.seed_run(catalog.category, seed)
+    trained = row.trained_in.seed_run(learns.category, seed)
+    images = table.images.of(row.config, catalog)
+    learned = table.images.of(row.config, learns)
+    record = trained.record()
+    if not record:
+        raise UserError(
+            f"'{trained.directory}' holds nothing that was trained; train it first with "
+            "--job=train and the same --workdir."
+        )
+    calibrated_on = record["made_from"]["training images"]
+    if row.config.scoring.calibrate and calibrated_on != learned.training_digest:
+        raise UserError(
+            f"scoring.calibrate takes the training images of {trained.name}, but they have changed "
+            "since; give those that the run was trained on."
+        )
+    fitted = table.detector(row).load(learned, trained, scoring_options(row.config))
+    if fitted.trained_to < record["last_step"]:
+        print(
+            f"{run.name}: NOT FINISHED, at step {fitted.trained_to} of {record['last_step']}; "
+            "--job=train continues it"
+        )
+    result = _result(row, fitted, images, run, pictures=seed == row.config.seeds[0])
+    records = read_records(trained.directory)
+    if row.trained_in != row.run:  # whose metrics during training were scored in another way
+        records = [one for one in records if "epoch" not in one]
+    result |= {
+        "seed": seed,
+        "last_step": record["last_step"],
+        "made_from": {"weights": record["made_from"]} | scored_from(row.config, images),
+        "environment": environment(),
+        "records": records,
+    }
+    run.store_result(result)
+    return result
+
+
+def scored_from(config: ConfigDict, images: CategoryImages) -> dict[str, object]:
+    """What a result depends on beside the weights."""
+    scoring = {k: v for k, v in flatten(config).items() if k.startswith("scoring.")}
+    del scoring["scoring.batch_size"]
+    return {"protocol": config.protocol, "scoring": scoring, "test images": images.test_digest}
+
+
+def _result(
+    row: Row, fitted: Fitted, images: CategoryImages, run: SeedRun, *, pictures: bool
+) -> dict:
+    catalog, test = images.catalog, images.test
+    result = {
+        "step": fitted.step,
+        "trained_to": fitted.trained_to,
+        "train_images": len(catalog.train),
+        "test_images": len(catalog.test),
+        "masks": catalog.has_masks,
+        "training_seconds": round(fitted.seconds, 2),
+        "metrics": {},
+        "thresholds": {},
+        "curves": {},
+        "images": [],
+    }
+    if test is None:
+        return result
+    started = time.monotonic()
+    maps = fitted.score_maps(test.images, batch_size=row.config.scoring.batch_size)
+    result["scoring_seconds"] = round(time.monotonic() - started, 2)
+    result |= measure(test.labels, test.masks, maps)
+    scores = maps.max(axis=(1, 2))
+    result["images"] = [
+        {"file": str(sample.path), "defect": sample.defect, "score": float(score)}
+        for sample, score in zip(catalog.test, scores, strict=True)
+    ]
+    if pictures and is_first():
+        threshold = result["thresholds"].get("image")
+        result["gallery"] = _draw(run, test, maps, threshold, heatmaps=row.config.scoring.heatmaps)
+    return result
+
+
+def _draw(
+    run: SeedRun, test: EvaluationImages, maps, threshold: float | None, *, heatmaps: bool
+) -> list[dict]:
+    """Draws all pictures anew and returns the cases of the gallery."""
+    for directory in (run.gallery, run.heatmaps):
+        remove(directory)
+    if heatmaps:
+        write_heatmaps(run.heatmaps, test.catalog.test, test.images, maps, test.masks)
+    return write_gallery(run.gallery, test.catalog.test, test.images, test.masks, maps, threshold)

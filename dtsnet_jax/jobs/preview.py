@@ -1,0 +1,59 @@
+"""The preview job: a contact sheet of what training will see."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from data.images import TrainingImages
+from data.pipeline import synthesized_samples
+from dtsnet_jax.errors import UserError
+from dtsnet_jax.inputs import Images, chosen_catalogs, synthesis_options
+from dtsnet_jax.report.contact_sheet import contact_sheet
+
+ROWS = 8
+COLUMNS = ("normal", "foreground", "first", "second", "mask", "texture", "opacity", "synthetic")
+TITLES = ("normal", "foreground M_f", "M_1", "M_2", "M", "texture", "opacity", "synthetic")
+
+
+def preview(config: ConfigDict, workdir: Path) -> list[Path]:
+    """Writes one contact sheet a category: the first synthesised samples of training.
+
+    Args:
+      config: all fields of ``configs/default.py``, checked.
+      workdir: the run's directory.
+
+    Returns:
+      The written files, 'CATEGORY/preview.png'.
+
+    Raises:
+      UserError: nothing is synthesised.
+      UserError: a file cannot be used.
+    """
+    if not config.synthesis.every:
+        raise UserError("synthesis.every is 0, so nothing is synthesised; there is no preview.")
+    images = Images()
+    written = []
+    for catalog in chosen_catalogs(config):
+        path = workdir / catalog.category / "preview.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        contact_sheet(TITLES, _rows(config, images.of(config, catalog).training)).save(path)
+        images.forget_categories()
+        print(f"{catalog.category}: {path}")
+        written.append(path)
+    return written
+
+
+def _rows(config: ConfigDict, images: TrainingImages) -> list[list[np.ndarray | str]]:
+    samples = synthesized_samples(
+        images,
+        synthesize_every=config.synthesis.every,
+        options=synthesis_options(config),
+        seed=config.seeds[0],
+    )
+    rows = []
+    for sample in itertools.islice(samples, ROWS):
+        cells = sample | {"opacity": f"{sample['opacity']:.2f}"}
+        rows.append([cells[name] for name in COLUMNS])
+    return rows

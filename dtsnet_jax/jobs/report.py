@@ -1,0 +1,60 @@
+"""The report job: one report of what several launches, each with its share, have finished."""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from data.catalog import ALL
+from dtsnet_jax.config import chosen_categories
+from dtsnet_jax.errors import UserError
+from dtsnet_jax.jobs.table import Results, Row, Table
+from dtsnet_jax.run import SeedRun
+
+
+def report(config: ConfigDict, workdir: Path) -> dict[str, dict]:
+    """Writes results and report of every category that has been measured with every seed.
+
+    No image is read and nothing is computed anew. Categories that are not finished are named.
+
+    Args:
+      config: the run's configuration.
+      workdir: the run's directory.
+
+    Returns:
+      The results of each row, of which a single run has one.
+
+    Raises:
+      UserError: no category is finished.
+    """
+    table = Table(config, workdir)
+    results: Results = {row.name: {} for row in table.rows}
+    found = sorted({category for row in table.rows for category in row.run.categories})
+    for category in found:
+        learns = ALL if config.data.category == ALL else category
+        several = {row.name: _finished(row, category, learns) for row in table.rows}
+        missing = [run.name for one in several.values() for run, result in one if result is None]
+        if missing:
+            print(f"left out, not finished: {missing[0]}")
+            continue
+        for name, one in several.items():
+            results[name][category] = [result for _, result in one]
+    if not results[table.rows[0].name]:
+        raise UserError(
+            f"'{workdir}' holds no finished category; train it first with --job=train and the same "
+            "--workdir."
+        )
+    absent = [category for category in chosen_categories(config) if category not in found]
+    if absent:
+        print(f"not begun: {', '.join(absent)}")
+    return table.finish(results)
+
+
+def _finished(row: Row, category: str, learns: str) -> list[tuple[SeedRun, dict | None]]:
+    """For every seed its result, None unless it is that of finished weights."""
+    results = []
+    for seed in row.config.seeds:
+        run, trained = row.run.seed_run(category, seed), row.trained_in.seed_run(learns, seed)
+        record = trained.record()
+        result = record and run.result(record["last_step"], weights=record["made_from"])
+        results.append((run, result or None))
+    return results

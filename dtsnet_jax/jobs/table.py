@@ -1,0 +1,182 @@
+"""A table of variants, side by side, category by category; a single run is a table of one row."""
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from data.catalog import Catalog
+from data.files import write_text
+from dtsnet_jax.config import check_config, rows_of, training_settings
+from dtsnet_jax.detectors.detector import build_detector, compute_dtype
+from dtsnet_jax.detectors.fitted import Detector
+from dtsnet_jax.devices.processes import is_first
+from dtsnet_jax.inputs import Images
+from dtsnet_jax.report.page import write_page
+from dtsnet_jax.report.table import (
+    comparison_rows,
+    comparison_text,
+    markdown_table,
+    results_rows,
+    results_text,
+)
+from dtsnet_jax.results import summarize_run
+from dtsnet_jax.run import Run, write_json
+from dtsnet_jax.weights.teacher import Teacher, load_teacher
+
+Results = dict[str, dict[str, list[dict]]]  # of every row, by category, the result of every seed
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant.
+
+    Attributes:
+      name: what the table calls it.
+      config: its configuration.
+      run: its directory.
+      trained_in: where its weights lie, which is another row's directory if that one is trained
+        alike and differs in scoring only.
+    """
+
+    name: str
+    config: ConfigDict
+    run: Run
+    trained_in: Run
+
+
+class Table:
+    """The rows of a table and what they share: teachers, compiled programs, decoded images.
+
+    Attributes:
+      config: what all rows have in common.
+      run: the directory of the table.
+      rows: the variants; of a single run one, whose directory is the table's.
+      images: the decoded images.
+    """
+
+    def __init__(self, config: ConfigDict, workdir: Path):
+        """Opens a table; nothing is read but the settings of earlier starts.
+
+        Raises:
+          UserError: a row's configuration cannot work, or the directory holds other settings.
+        """
+        self.config, self.run, self.images = config, Run(workdir), Images()
+        self.rows: list[Row] = []
+        for name, row in (rows_of(config) or {config.name: config}).items():
+            check_config(row)
+            run = Run(workdir / name) if config.rows else self.run
+            alike = (r.run for r in self.rows if _trained_alike(r.config, row))
+            self.rows.append(Row(name, row, run, next(alike, run)))
+        if config.rows:
+            self.run.check_same(config)
+        for row in self.rows:
+            row.run.check_same(row.config)
+        self._teachers: dict[tuple, Teacher] = {}
+        self._detectors: dict[Path, Detector] = {}
+
+    def detector(self, row: Row) -> Detector:
+        """The detector of a row; rows that are trained alike have the same one.
+
+        Raises:
+          UserError: the teacher's weights are missing or unusable.
+        """
+        key = row.trained_in.directory
+        if key not in self._detectors:
+            self._detectors[key] = build_detector(row.config, self.teacher(row))
+        return self._detectors[key]
+
+    def teacher(self, row: Row) -> Teacher:
+        """The teacher of a row; rows with the same encoder have the same one.
+
+        Raises:
+          UserError: its weights are missing or unusable.
+        """
+        encoder, dtype = row.config.encoder, compute_dtype(row.config)
+        key = (encoder.name, encoder.weights, dtype)
+        if key not in self._teachers:
+            self._teachers[key] = load_teacher(encoder.name, encoder.weights, dtype=dtype)
+        return self._teachers[key]
+
+    def fill(
+        self,
+        catalogs: list[Catalog],
+        learned: list[Catalog],
+        measured: Callable[[Row, Catalog, Catalog, int], dict],
+    ) -> dict[str, dict]:
+        """Goes through all categories, rows and seeds; writes what there is after each category.
+
+        Args:
+          catalogs: the categories.
+          learned: what the detector of each learns.
+          measured: the result of a row, a category, what is learned for it, and a seed.
+
+        Returns:
+          The results of each row, as ``dtsnet_jax.results.summarize_run`` gives them.
+        """
+        results: Results = {row.name: {} for row in self.rows}
+        for catalog, learns in zip(catalogs, learned, strict=True):
+            print(catalog.describe())
+            for row in self.rows:
+                results[row.name][catalog.category] = [
+                    measured(row, catalog, learns, seed) for seed in row.config.seeds
+                ]
+            self.images.forget_categories()
+            self.write(results)
+        return self.finish(results)
+
+    def finish(self, results: Results) -> dict[str, dict]:
+        """Writes results and report, and prints the table."""
+        reports = self._summarize(results)
+        if self.config.rows:
+            print(comparison_text(reports))
+        else:
+            print(results_text(reports[self.config.name]))
+        page = self.write(results)
+        if page is None:
+            print("results and report of all shares: --job=report with the same --workdir")
+        else:
+            print(f"report: {page}")
+        return reports
+
+    def write(self, results: Results) -> Path | None:
+        """Writes results and report, unless this launch has only a share of the categories.
+
+        Returns:
+          The report, or None if nothing was written.
+        """
+        if self.config.data.shard or not is_first():
+            return None
+        reports = self._summarize(results)
+        for row in self.rows:
+            report = reports[row.name]
+            note = f"In percent. Protocol {report['protocol']}."
+            _write_results(row.run.directory, report, *results_rows(report), note)
+        directories = {row.name: row.run.directory for row in self.rows}
+        if self.config.rows:
+            protocols = "; ".join(sorted({report["protocol"] for report in reports.values()}))
+            note = f"In percent. Protocol {protocols}."
+            _write_results(self.run.directory, reports, *comparison_rows(reports), note)
+        return write_page(reports, directories, self.run.directory)
+
+    def _summarize(self, results: Results) -> dict[str, dict]:
+        return {row.name: summarize_run(row.config, results[row.name]) for row in self.rows}
+
+
+def _trained_alike(one: ConfigDict, other: ConfigDict) -> bool:
+    """Whether two rows of a table have the same weights; they differ in scoring and names then."""
+    return training_settings(one) == training_settings(other) and one.protocol == other.protocol
+
+
+def _write_results(
+    directory: Path, results: dict, header: list[str], rows: list[list[str]], note: str
+) -> None:
+    """Writes 'results.json' and a table as 'results.csv' and 'results.md', where a note follows."""
+    write_json(directory / "results.json", results)
+    write_text(directory / "results.md", f"{markdown_table(header, rows)}\n\n{note}\n")
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    write_text(directory / "results.csv", text.getvalue())

@@ -1,0 +1,250 @@
+"""A run's directory: where everything lies, how far it has come, and what it was made from.
+
+WORKDIR/config.json                       settings
+WORKDIR/results.{json,csv,md}             of all categories
+WORKDIR/report.html
+WORKDIR/CATEGORY/seed-N/made_from.json    fingerprint of the weights, the step they are to reach
+WORKDIR/CATEGORY/seed-N/checkpoints/STEP  (bank.npz of the nearest neighbours)
+WORKDIR/CATEGORY/seed-N/best/STEP         of the protocol 'best_on_test'
+WORKDIR/CATEGORY/seed-N/metrics.jsonl     and TensorBoard's events
+WORKDIR/CATEGORY/seed-N/result.json       and the pictures: gallery/, heatmaps/
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from data.files import locked, remove_abandoned, write_text
+from dtsnet_jax.config import find_change, read_config
+from dtsnet_jax.devices.processes import is_first
+from dtsnet_jax.errors import UserError
+
+CONFIG_FILE = "config.json"
+_ADVICE = "start a new run with --workdir=DIR, or delete the old one"
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes a value as JSON, whole or not at all; of several processes the first one does."""
+    if is_first():
+        write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+@dataclass(frozen=True)
+class SeedRun:
+    """What one seed makes of one category.
+
+    Attributes:
+      run: the directory of the run.
+      category: the category's name.
+      seed: the seed.
+    """
+
+    run: Path
+    category: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{self.category}, seed {self.seed}"
+
+    @property
+    def directory(self) -> Path:
+        """Where all of it lies."""
+        return self.run / self.category / f"seed-{self.seed}"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The newest states of training."""
+        return self.directory / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """The state that measured best on the test images."""
+        return self.directory / "best"
+
+    @property
+    def bank(self) -> Path:
+        """The vectors of the nearest neighbours."""
+        return self.directory / "bank.npz"
+
+    @property
+    def gallery(self) -> Path:
+        """The pictures of the report."""
+        return self.directory / "gallery"
+
+    @property
+    def heatmaps(self) -> Path:
+        """A picture of every test image."""
+        return self.directory / "heatmaps"
+
+    @property
+    def _result_file(self) -> Path:
+        return self.directory / "result.json"
+
+    @property
+    def _record_file(self) -> Path:
+        return self.directory / "made_from.json"
+
+    @property
+    def trained_step(self) -> int | None:
+        """The step that training has reached; 0 for a bank; None if there is nothing."""
+        return 0 if self.bank.is_file() else newest_step(self.checkpoints)
+
+    def record(self) -> dict:
+        """What training stored when it began, or {}.
+
+        'made_from': the fingerprint of the weights; 'last_step': the step they are to reach;
+        'cached_features': whether the teacher's features are kept, absent before that is decided.
+        """
+        return _read(self._record_file) or {}
+
+    def check_unchanged(self, made_from: dict[str, str | None], last_step: int) -> None:
+        """Refuses to continue, or to call finished, what was made from something else.
+
+        Args:
+          made_from: the fingerprint that the weights would have now.
+          last_step: the step that they are to reach now.
+
+        Raises:
+          UserError: the fingerprint differs, or training is beyond that step already.
+        """
+        step, record = self.trained_step, self.record()
+        if step is None:
+            return
+        for what, now in made_from.items():
+            if record.get("made_from", {}).get(what) != now:
+                raise UserError(
+                    f"'{self.directory}' was trained with other {what} than there are now; "
+                    f"{_ADVICE}."
+                )
+        if step > last_step:
+            raise UserError(
+                f"'{self.directory}' is trained to step {step}, beyond step {last_step} that "
+                f"train.epochs asks for; set train.epochs as it was, {_ADVICE}."
+            )
+
+    def begin(self, made_from: dict[str, str | None], last_step: int) -> None:
+        """Stores what the weights are made from; to be called before training."""
+        cached = {k: v for k, v in self.record().items() if k == "cached_features"}
+        if self.trained_step is None:
+            cached = {}
+        write_json(self._record_file, {"made_from": made_from, "last_step": last_step, **cached})
+
+    def decide_caching(self, cached: bool) -> None:
+        """Stores whether the teacher's features are kept, which the last digits depend on."""
+        write_json(self._record_file, self.record() | {"cached_features": cached})
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Keeps other launches from training the same weights, and clears what killed ones left.
+
+        Raises:
+          UserError: another launch is at it.
+        """
+        if not is_first():
+            yield
+            return
+        with ExitStack() as stack:
+            try:
+                lock = self.run / f"{self.category}-seed-{self.seed}"
+                stack.enter_context(locked(lock, wait=False))
+            except BlockingIOError as error:
+                raise UserError(
+                    f"'{self.directory}' is being trained by another process; wait for it, or "
+                    "start a new run with --workdir=DIR."
+                ) from error
+            for directory in (self.run, self.directory.parent, self.directory):
+                remove_abandoned(directory)
+            yield
+
+    def result(self, last_step: int, **made_from: object) -> dict | None:
+        """The stored result, None if it is not that of these weights at this step.
+
+        Args:
+          last_step: the step that the weights were to reach.
+          made_from: the parts of its 'made_from' that have to be as given.
+        """
+        result = _read(self._result_file)
+        if result is None or result["trained_to"] != last_step:
+            return None
+        stored = result["made_from"]
+        return result if all(stored[name] == value for name, value in made_from.items()) else None
+
+    def store_result(self, result: dict) -> None:
+        """Writes a result, which has 'trained_to' and 'made_from' beside its metrics."""
+        write_json(self._result_file, result)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A directory with one result for each category and seed.
+
+    Attributes:
+      directory: where it lies.
+    """
+
+    directory: Path
+
+    def seed_run(self, category: str, seed: int) -> SeedRun:
+        """What one seed makes of one category."""
+        return SeedRun(self.directory, category, seed)
+
+    @property
+    def categories(self) -> list[str]:
+        """The categories that something has been measured of, finished or not."""
+        return sorted({path.parts[-3] for path in self.directory.glob("*/seed-*/result.json")})
+
+    def config(self) -> ConfigDict:
+        """The settings of the run.
+
+        Raises:
+          UserError: the directory holds no run, or one of another version.
+        """
+        path = self.directory / CONFIG_FILE
+        stored = _read(path)
+        if stored is None:
+            raise UserError(
+                f"'{self.directory}' holds no run ('{CONFIG_FILE}' is missing); give the --workdir "
+                "of a run."
+            )
+        return read_config(stored, str(path))
+
+    def check_same(self, config: ConfigDict) -> None:
+        """Compares settings with those of the run, if there is one already.
+
+        Raises:
+          UserError: the run has others; the message names the first.
+        """
+        if not (self.directory / CONFIG_FILE).is_file():
+            return
+        change = find_change(self.config(), config)
+        if change is not None:
+            field, stored, wanted = change
+            raise UserError(
+                f"'{self.directory}' holds a run with {field}={stored!r}, but {wanted!r} was asked "
+                f"for; {_ADVICE}."
+            )
+
+    def store_config(self, config: ConfigDict) -> None:
+        """Writes the settings of all launches: the share of one of them is left out."""
+        settings = json.loads(config.to_json())
+        settings["data"]["shard"] = ""
+        write_json(self.directory / CONFIG_FILE, settings)
+
+
+def newest_step(directory: Path) -> int | None:
+    """The step of the newest checkpoint in a directory, None without any; changes nothing."""
+    if not directory.is_dir():
+        return None
+    return max(
+        (int(path.name) for path in directory.iterdir() if path.name.isdigit()), default=None
+    )
+
+
+def _read(path: Path) -> dict | None:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

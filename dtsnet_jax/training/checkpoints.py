@@ -1,0 +1,107 @@
+"""Saving and loading what training has come to; the only file that knows Orbax.
+
+A checkpoint is the directory 'STEP' with two parts, 'weights' and 'rest', so that what only scores
+does not read the optimiser's state. Orbax writes it under a temporary name and renames it, so a
+directory whose name is a number is whole.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from orbax.checkpoint import v1 as ocp
+
+from dtsnet_jax.errors import UserError, first_line
+from dtsnet_jax.training.step import PyTree, TrainState
+
+
+class Checkpoints:
+    """The checkpoints of one run, to be written: in the background, the last N kept.
+
+    Only who trains may open a directory so, since what was left half-written is removed.
+    """
+
+    def __init__(self, directory: Path, *, keep: int):
+        """Opens a directory, which is made where it does not exist.
+
+        Args:
+          directory: holds one folder a checkpoint.
+          keep: how many of the newest are kept.
+        """
+        self._directory = directory
+        self._checkpointer = ocp.training.Checkpointer(
+            directory.resolve(),
+            save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
+            preservation_policy=ocp.training.preservation_policies.LatestN(keep),
+            cleanup_tmp_directories=True,
+        )
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._writing():
+            self._checkpointer.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError) as error:  # TensorStore has no class of its own
+            raise UserError(
+                f"a checkpoint could not be written to '{self._directory}' ({first_line(error)}); "
+                "make room; the same command then continues from the last checkpoint."
+            ) from error
+
+    def save(self, step: int, state: TrainState) -> None:
+        """Begins to save ``state``; a checkpoint of the same step is left as it is.
+
+        The arrays are copied before this returns, so the state may be donated at once.
+        """
+        if step not in self._steps():
+            with self._writing():
+                self._checkpointer.save_checkpointables_async(
+                    step, {"weights": _weights(state), "rest": _rest(state)}
+                )
+
+    def wait(self) -> None:
+        """Returns when what was begun is on the disk."""
+        with self._writing():
+            self._checkpointer.wait()
+
+    def discard_after(self, step: int) -> None:
+        """Deletes the checkpoints of later steps."""
+        for later in self._steps():
+            if later > step:
+                self._checkpointer.delete(later)
+
+    def _steps(self) -> list[int]:
+        return [checkpoint.step for checkpoint in self._checkpointer.checkpoints]
+
+
+def load_state(directory: Path, step: int, like: TrainState) -> TrainState:
+    """Loads all of a checkpoint.
+
+    Args:
+      directory: holds one folder a checkpoint.
+      step: which one.
+      like: shapes, dtypes and places of the arrays.
+    """
+    wanted = {"weights": _weights(like), "rest": _rest(like)}
+    loaded = ocp.load_checkpointables(directory.resolve() / str(step), wanted)
+    return TrainState(**loaded["weights"], **loaded["rest"])
+
+
+def load_weights(directory: Path, step: int, like: TrainState) -> tuple[PyTree, PyTree]:
+    """Loads parameters and batch statistics of a checkpoint, see ``load_state``."""
+    wanted = {"weights": _weights(like)}
+    weights = ocp.load_checkpointables(directory.resolve() / str(step), wanted)["weights"]
+    return weights["params"], weights["batch_stats"]
+
+
+def _weights(state: TrainState) -> dict[str, PyTree]:
+    return {"params": state.params, "batch_stats": state.batch_stats}
+
+
+def _rest(state: TrainState) -> dict[str, PyTree]:
+    return {"step": state.step, "optimizer_state": state.optimizer_state}

@@ -1,0 +1,83 @@
+"""The training loop."""
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+
+from dtsnet_jax.devices.processes import agreed
+from dtsnet_jax.inputs import CategoryImages
+from dtsnet_jax.keys import stream
+from dtsnet_jax.run import SeedRun, newest_step
+from dtsnet_jax.training.checkpoints import Checkpoints, load_state
+from dtsnet_jax.training.feature_cache import open_cache, send
+from dtsnet_jax.training.interruption import Interruption
+from dtsnet_jax.training.programs import Programs
+from dtsnet_jax.training.progress import Progress
+from dtsnet_jax.training.schedule import Schedule
+from dtsnet_jax.training.step import TrainState
+from dtsnet_jax.training.watch import BestState, Watch
+
+
+def train(
+    programs: Programs,
+    images: CategoryImages,
+    run: SeedRun,
+    schedule: Schedule,
+    *,
+    epoch_ends: Sequence[int],
+    measure: Callable[[TrainState], dict[str, float]] | None,
+) -> None:
+    """Trains one student from its newest checkpoint on, or from the beginning.
+
+    A step returns before the devices have computed it, so the next batch is sent meanwhile; its
+    loss is looked at a little later. Ctrl-C and SIGTERM save a checkpoint first.
+
+    Args:
+      programs: the network.
+      images: the category's images.
+      run: where checkpoints and records go; all randomness follows from its seed.
+      schedule: what happens when.
+      epoch_ends: the step that ends each epoch.
+      measure: a state's metrics on the test images; None where there are none.
+
+    Raises:
+      UserError: a file cannot be used, or a loss is not finite.
+      Interrupted: a signal asked to end, and a checkpoint has been saved.
+    """
+    first, last = int(agreed(newest_step(run.checkpoints) or 0)), epoch_ends[-1]
+    if first >= last:
+        print(f"{run.name}: trained already")
+        return
+    if first:
+        state = load_state(run.checkpoints, first, programs.abstract_state())
+    else:
+        state = programs.initial_state(run.seed)
+    cache = open_cache(programs, images.training.normal, run, schedule)
+    batches = images.batches(
+        seed=run.seed,
+        batch_size=schedule.batch_size,
+        accumulate=schedule.accumulate,
+        first_step=first,
+        last_step=last,
+    )
+    measured = schedule.measured_steps(epoch_ends) if measure else {}
+    noise = stream(run.seed, "noise")
+    with (
+        Checkpoints(run.checkpoints, keep=schedule.keep_checkpoints) as checkpoints,
+        closing(Progress(run, schedule, first_step=first, last_step=last)) as progress,
+        Interruption() as interruption,
+    ):
+        best = BestState(run, first) if schedule.keep_best else None
+        watch = Watch(
+            run, schedule, checkpoints, progress, interruption, recorded={last, *measured}
+        )
+        for step, batch in enumerate(batches, start=first + 1):
+            inputs = send(batch, cache, programs.teacher.mesh)
+            state, metrics = programs.train_step(state, programs.teacher.arrays, inputs, noise)
+            watch.add(step, metrics)
+            if step in measured:
+                watch.settle()
+                found = measure(state)
+                progress.record_metrics(step, measured[step], found)
+                if best is not None and best.save_if_better(found, step, state):
+                    watch.save(step, state)
+            watch.save_if_due(step, state, last=step == last)

@@ -1,0 +1,140 @@
+"""What has to happen beside the steps: losses are looked at, checkpoints saved in time."""
+
+import math
+import time
+from collections import deque
+from collections.abc import Collection
+
+import jax
+
+from dtsnet_jax.devices.processes import agreed, largest
+from dtsnet_jax.errors import Interrupted, UserError
+from dtsnet_jax.evaluation.measure import selection_value
+from dtsnet_jax.run import SeedRun, newest_step
+from dtsnet_jax.training.checkpoints import Checkpoints
+from dtsnet_jax.training.interruption import Interruption
+from dtsnet_jax.training.progress import Progress, read_records
+from dtsnet_jax.training.schedule import Schedule
+from dtsnet_jax.training.step import StepMetrics, TrainState
+
+STEPS_AHEAD = 2  # so many steps are sent to the devices before the loss of one is waited for
+
+
+class Watch:
+    """Looks at every loss and saves checkpoints: when it is time, at the end, and when interrupted.
+
+    Nothing that is not finite is ever saved.
+    """
+
+    def __init__(
+        self,
+        run: SeedRun,
+        schedule: Schedule,
+        checkpoints: Checkpoints,
+        progress: Progress,
+        interruption: Interruption,
+        *,
+        recorded: Collection[int],
+    ):
+        """Starts the clock.
+
+        Args:
+          run, schedule: of the training.
+          checkpoints, progress, interruption: open.
+          recorded: steps whose loss is recorded beside those that ``schedule`` names.
+        """
+        self._run, self._schedule = run, schedule
+        self._checkpoints, self._progress = checkpoints, progress
+        self._interruption, self._recorded = interruption, frozenset(recorded)
+        self._sent: deque[tuple[int, StepMetrics]] = deque()
+        self._saved_at = time.monotonic()
+
+    def add(self, step: int, metrics: StepMetrics) -> None:
+        """Takes note of a step that has been sent; waits for the loss of an earlier one."""
+        self._sent.append((step, metrics))
+        self.settle(ahead=STEPS_AHEAD)
+
+    def settle(self, *, ahead: int = 0) -> None:
+        """Waits for all steps but the newest ``ahead``, and records the losses that are due.
+
+        Raises:
+          UserError: a loss or a gradient is not finite.
+        """
+        while len(self._sent) > ahead:
+            step, metrics = self._sent.popleft()
+            loss, gradient_norm = map(float, metrics)
+            if not math.isfinite(loss + gradient_norm):
+                raise self._diverged(step, loss, gradient_norm)
+            if step % self._schedule.log_every == 0 or step in self._recorded:
+                self._progress.record_loss(step, loss)
+
+    def save(self, step: int, state: TrainState) -> None:
+        """Begins to save a checkpoint.
+
+        Raises:
+          UserError: a loss or a gradient is not finite.
+        """
+        self.settle()
+        self._checkpoints.save(step, state)
+        self._saved_at = time.monotonic()
+
+    def save_if_due(self, step: int, state: TrainState, *, last: bool) -> None:
+        """Saves a checkpoint at the end, when it is time, and when the job is to end.
+
+        Raises:
+          UserError: a loss or a gradient is not finite.
+          Interrupted: the job is to end, and a checkpoint has been saved.
+        """
+        minutes = (time.monotonic() - self._saved_at) / 60
+        due, stop = minutes >= self._schedule.checkpoint_minutes, self._interruption.signal
+        if jax.process_count() > 1:
+            # Clocks and signals differ. To agree takes time, so it goes with the records.
+            agree = last or step % self._schedule.log_every == 0
+            due, stop = (int(largest(x or 0)) if agree else 0 for x in (due, stop))
+        if due or stop or last:
+            self.save(step, state)
+        if stop:
+            raise Interrupted(stop)
+
+    def _diverged(self, step: int, loss: float, gradient_norm: float) -> UserError:
+        self._checkpoints.wait()
+        newest = newest_step(self._run.checkpoints)
+        good = "there is no checkpoint"
+        if newest is not None:
+            good = f"the last good checkpoint is that of step {newest} in '{self._run.checkpoints}'"
+        return UserError(
+            f"training of {self._run.name} diverged at step {step}: the loss is {loss:.4g} and the "
+            f"norm of its gradient {gradient_norm:.4g}, with "
+            f"train.learning_rate={self._schedule.learning_rate:g}; {good}. Start a new run with "
+            "--workdir=DIR and a lower --config.train.learning_rate."
+        )
+
+
+class BestState:
+    """Keeps the state that measures best on the test images, for the protocol 'best_on_test'.
+
+    It is on the disk before the checkpoint of the same step, so training never resumes before its
+    best state, but for a kill between the two: then the one before the best is still there.
+    """
+
+    def __init__(self, run: SeedRun, first_step: int):
+        """Finds the best measurement up to the step that training resumes from."""
+        values = [selection_value(r) for r in read_records(run.directory) if "epoch" in r]
+        self._value = agreed(max(values, default=-math.inf))
+        with self._open(run) as checkpoints:
+            checkpoints.discard_after(first_step)
+        self._run = run
+
+    @staticmethod
+    def _open(run: SeedRun) -> Checkpoints:
+        return Checkpoints(run.best, keep=2)
+
+    def save_if_better(self, metrics: dict[str, float], step: int, state: TrainState) -> bool:
+        """Saves a state if it is better than all before, and says whether it is."""
+        value = agreed(selection_value(metrics))
+        if value <= self._value:
+            return False
+        self._value = value
+        with self._open(self._run) as checkpoints:
+            checkpoints.save(step, state)
+        return True

@@ -1,0 +1,135 @@
+import shutil
+import sys
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from PIL import Image
+
+from data.catalog import Catalog, Sample
+from data.foreground import foreground_files, load_foregrounds, threshold_foreground
+from data.readers import read_catalogs
+from dtsnet_jax.errors import UserError
+from tests import miniature
+
+SIZE = 64
+
+
+@pytest.fixture
+def bottle(miniatures, tfds_data) -> Catalog:
+    return read_catalogs("mvtec_ad", str(miniatures / "mvtec_ad"), "bottle", held_back=0.0)[0]
+
+
+@pytest.fixture
+def darkness(tmp_path):
+    """An ONNX model with IS-Net's inputs and outputs that takes dark pixels for foreground."""
+    image = helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, 1024, 1024])
+    mask = helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, 1, 1024, 1024])
+    axes = helper.make_tensor("axes", TensorProto.INT64, [1], [1])
+    nodes = [
+        helper.make_node("ReduceMean", ["input", "axes"], ["brightness"], keepdims=1),
+        helper.make_node("Neg", ["brightness"], ["output"]),
+    ]
+    graph = helper.make_graph(nodes, "darkness", [image], [mask], [axes])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    path = tmp_path / "models" / "darkness.onnx"
+    path.parent.mkdir()
+    onnx.save(model, path)
+    return path
+
+
+def dark_part(catalog):
+    """The true foreground of the miniature's parts, which are darker than their background."""
+    images = [Image.open(s.path).convert("L").resize((SIZE, SIZE)) for s in catalog.train]
+    return np.stack([np.asarray(image) < 150 for image in images])
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_threshold_finds_dark_and_bright_parts(inverted):
+    gray = miniature.part(3)
+    expected = gray < 150
+    image = Image.fromarray(255 - gray if inverted else gray).convert("RGB")
+    assert (threshold_foreground(image) == expected).mean() > 0.97
+
+
+def test_threshold_fills_holes_and_takes_even_images_whole():
+    gray = np.full((60, 60), 200, np.uint8)
+    gray[10:50, 10:50] = 40
+    gray[25:35, 25:35] = 200
+    found = threshold_foreground(Image.fromarray(gray).convert("RGB"))
+    assert found[30, 30]
+    assert not found[3, 3]
+    assert threshold_foreground(Image.new("RGB", (9, 9), "gray")).all()
+
+
+def test_isnet_runs_a_model_from_the_disk(bottle, darkness):
+    masks = load_foregrounds(bottle, "isnet", SIZE, model=str(darkness))
+    assert masks.shape == (miniature.TRAIN, SIZE, SIZE)
+    assert (masks == dark_part(bottle)).mean() > 0.97
+
+
+def test_textures_and_none_have_no_background(miniatures, bottle):
+    root = str(miniatures / "mvtec_ad")
+    (carpet,) = read_catalogs("mvtec_ad", root, "carpet", held_back=0.0)
+    assert foreground_files(carpet, "isnet", model="") is None
+    assert load_foregrounds(bottle, "none", SIZE, model="") is None
+
+
+def test_masks_are_made_once_and_only_missing_ones_again(bottle, tfds_data):
+    files = foreground_files(bottle, "threshold", model="")
+    assert all(path.is_relative_to(tfds_data) for path in files)
+    before = [path.stat().st_mtime_ns for path in files]
+    files[2].unlink()
+    assert foreground_files(bottle, "threshold", model="") == files
+    after = [path.stat().st_mtime_ns for path in files]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, True, False] + [True] * 3
+
+
+def test_masks_are_found_after_the_images_have_moved(bottle, miniatures, tmp_path):
+    shutil.copytree(miniatures / "mvtec_ad", tmp_path / "moved")
+    (moved,) = read_catalogs("mvtec_ad", str(tmp_path / "moved"), "bottle", held_back=0.0)
+    files = foreground_files(bottle, "threshold", model="")
+    assert foreground_files(moved, "threshold", model="") == files
+
+
+def test_a_users_masks(bottle, tmp_path):
+    directory = tmp_path / "masks" / "bottle"
+    directory.mkdir(parents=True)
+    for index, sample in enumerate(bottle.train):
+        mask = np.zeros((96, 96), np.uint8)
+        mask[: 10 + index] = 1
+        Image.fromarray(mask).save(directory / f"{sample.path.stem}.png")
+    masks = load_foregrounds(bottle, str(tmp_path / "masks"), 96, model="")
+    assert [mask.sum() for mask in masks] == [96 * (10 + i) for i in range(miniature.TRAIN)]
+
+    Image.new("L", (5, 5)).save(directory / "003.png")
+    with pytest.raises(UserError, match=r"003\.png' is 5×5 pixels"):
+        load_foregrounds(bottle, str(tmp_path / "masks"), 96, model="")
+    (directory / "004.png").unlink()
+    with pytest.raises(UserError, match=r"004\.png' has no foreground mask"):
+        load_foregrounds(bottle, str(tmp_path / "masks"), 96, model="")
+
+
+def test_images_of_one_name_cannot_share_a_users_mask(bottle, tmp_path):
+    twice = replace(bottle, train=(*bottle.train, Sample(tmp_path / "other" / "000.png")))
+    with pytest.raises(UserError, match="several training images are called '000'"):
+        foreground_files(twice, str(tmp_path), model="")
+
+
+def test_what_is_missing_is_named(bottle, monkeypatch):
+    with pytest.raises(UserError, match=r"neither a directory of masks nor one of: none, isnet"):
+        foreground_files(bottle, "isnett", model="")
+    with pytest.raises(UserError, match=r"foreground_model is '/nowhere\.onnx'"):
+        foreground_files(bottle, "isnet", model="/nowhere.onnx")
+    monkeypatch.setitem(sys.modules, "rembg", None)
+    with pytest.raises(UserError, match=r"requirements-foreground\.txt"):
+        foreground_files(bottle, "isnet", model="")
+
+
+def test_a_model_that_is_none_is_refused(bottle, tmp_path):
+    path = tmp_path / "isnet.onnx"
+    path.write_bytes(b"no model")
+    with pytest.raises(UserError, match="IS-Net could not be loaded"):
+        foreground_files(bottle, "isnet", model=str(path))

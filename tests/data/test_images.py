@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from data.images import decode_image, decode_mask, image_size, open_image
+from dtsnet_jax.errors import UserError
+from tests.helpers import photograph
+from tests.miniature import save
+
+SIZE = 32
+
+
+def reference(seed=0):
+    resized = photograph(seed).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+    return np.asarray(resized).astype(int)
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "TIFF"])
+def test_lossless_formats_give_the_same_pixels(tmp_path, suffix):
+    path = save(photograph(0), tmp_path / f"ä part.{suffix}")
+    image = decode_image(path, SIZE)
+    assert image.shape == (SIZE, SIZE, 3)
+    assert image.dtype == np.uint8
+    np.testing.assert_array_equal(image, reference())
+
+
+def test_jpeg_is_close(tmp_path):
+    path = tmp_path / "part.jpg"
+    photograph(0).save(path, quality=95)
+    assert np.abs(decode_image(path, SIZE) - reference()).mean() < 4
+
+
+def test_cmyk_jpeg_is_close(tmp_path):
+    path = tmp_path / "part.jpg"
+    photograph(0).convert("CMYK").save(path, quality=95)
+    assert np.abs(decode_image(path, SIZE) - reference()).mean() < 6
+
+
+def test_alpha_is_dropped_not_blended(tmp_path):
+    image = photograph(0)
+    image.putalpha(Image.new("L", image.size, 10))
+    np.testing.assert_array_equal(decode_image(save(image, tmp_path / "a.png"), SIZE), reference())
+
+
+def test_grey_is_repeated_and_palette_resolved(tmp_path):
+    grey = decode_image(save(photograph(0).convert("L"), tmp_path / "g.png"), SIZE)
+    assert (grey[..., 0] == grey[..., 1]).all()
+    assert (grey[..., 0] == grey[..., 2]).all()
+    palette = photograph(0).quantize(256)
+    decoded = decode_image(save(palette, tmp_path / "p.png"), SIZE)
+    assert np.abs(decoded - reference()).mean() < 10
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_16_bit_grey_equals_8_bit(tmp_path, suffix):
+    grey = np.asarray(photograph(0).convert("L"))
+    deep = Image.fromarray(grey.astype(np.uint16) * 257)
+    expected = decode_image(save(Image.fromarray(grey), tmp_path / "8.png"), SIZE)
+    np.testing.assert_array_equal(
+        decode_image(save(deep, tmp_path / f"16.{suffix}"), SIZE), expected
+    )
+
+
+def test_16_bit_colour_tiff_works_or_names_the_file(tmp_path):
+    path = tmp_path / "deep.tif"
+    tifffile.imwrite(path, np.asarray(photograph(0)).astype(np.uint16) * 257, photometric="rgb")
+    try:
+        decoded = decode_image(path, SIZE)
+    except UserError as error:
+        assert "deep.tif" in str(error)
+    else:
+        np.testing.assert_allclose(decoded, reference(), atol=1)
+
+
+def test_exif_rotation_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown rotated by 90° clockwise
+    path = tmp_path / "r.png"
+    photograph(0).save(path, exif=exif)
+    turned = photograph(0).transpose(Image.Transpose.ROTATE_270)
+    expected = np.asarray(turned.resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(decode_image(path, SIZE), expected)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", None])
+def test_broken_files_are_named(tmp_path, content):
+    path = save(photograph(0), tmp_path / "broken.png")
+    path.write_bytes(path.read_bytes()[:150] if content is None else content)
+    with pytest.raises(UserError, match=r"broken\.png.*cannot be decoded"):
+        decode_image(path, SIZE)
+
+
+def test_floating_point_image_is_refused(tmp_path):
+    path = save(Image.fromarray(np.random.rand(9, 9).astype(np.float32)), tmp_path / "f.tif")
+    with pytest.raises(UserError, match=r"f\.tif.*floating-point.*convert"):
+        decode_image(path, SIZE)
+
+
+@pytest.mark.parametrize("value", [1, 7, 255])
+def test_any_value_but_zero_is_defect(tmp_path, value):
+    image = save(photograph(0), tmp_path / "i.png")
+    mask = np.zeros((40, 48), np.uint8)
+    mask[:, 24:] = value
+    decoded = decode_mask(save(Image.fromarray(mask), tmp_path / "m.png"), SIZE, image)
+    expected = np.zeros((SIZE, SIZE), bool)
+    expected[:, SIZE // 2 :] = True
+    np.testing.assert_array_equal(decoded, expected)
+
+
+def test_mask_of_another_size_is_refused(tmp_path):
+    image = save(photograph(0), tmp_path / "i.png")
+    mask = save(Image.new("L", (20, 20)), tmp_path / "m.png")
+    with pytest.raises(UserError, match=r"m\.png.*20×20.*i\.png.*48×40"):
+        decode_mask(mask, SIZE, image)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_the_size_in_the_header_is_that_of_the_decoded_image(tmp_path, suffix):
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        path = tmp_path / f"{orientation}{suffix}"
+        photograph(0, (40, 50)).save(path, exif=exif)
+        assert image_size(path) == open_image(path).size
+        assert image_size(path) == ((50, 40) if orientation < 5 else (40, 50))

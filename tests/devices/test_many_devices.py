@@ -1,0 +1,279 @@
+"""The same numbers on any number of devices and processes; categories dealt out; one for all."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from configs import btad, folder, mvtec
+from data.catalog import Catalog, Sample, unite
+from dtsnet_jax.config import check_config, load_config, parse_shard
+from dtsnet_jax.errors import UserError
+from dtsnet_jax.inputs import chosen_catalogs, share_catalogs, training_images
+from dtsnet_jax.jobs import run
+from dtsnet_jax.jobs.train import train
+from dtsnet_jax.results import seed_directory
+from dtsnet_jax.training.progress import read_records
+from tests.test_jobs import (
+    MVTEC_TRAIN_IMAGES,
+    ROOT,
+    SEED,
+    SMALL,
+    final_weights,
+    launch,
+    small_config,
+)
+
+# Sums over devices are rounded otherwise than sums over one. Adam divides by the root of the
+# squared gradient, so that in its first steps a rounding error in a tiny gradient moves a weight as
+# far as a large gradient would: float32 losses drift by parts in a thousand. In float64 the same
+# program has to agree closely, weights included: draws, samples and statistics are the same.
+FIRST_LOSS_TOLERANCE, LOSS_TOLERANCE, FLOAT64_TOLERANCE = 1e-5, 5e-3, 1e-7
+
+ON_DEVICES = """
+import sys
+import jax, jax.numpy as jnp, numpy as np
+from dtsnet_jax.devices.mesh import data_mesh, replicate, split_batch
+from dtsnet_jax.training.step import make_train_step
+from tests.test_model import KEY, build, random_batch, start
+results = {"devices": jax.device_count()}
+mesh = data_mesh()
+network, *arrays = build()
+for precision in ("float32", "float64"):
+    jax.config.update("jax_enable_x64", precision == "float64")
+    teacher, params, batch_stats = jax.tree.map(lambda x: jnp.asarray(x, precision), arrays)
+    optimizer, state = start(params, batch_stats)
+    state, teacher = replicate((state, teacher), mesh)
+    step = make_train_step(network, optimizer)
+    batch = split_batch(random_batch(batch=16), mesh)
+    results[precision] = []
+    for _ in range(5):
+        state, loss = step(state, teacher, batch, KEY)
+        assert loss.dtype == precision
+        results[precision].append(float(loss))
+    assert step._cache_size() == 1
+    if precision == "float32":
+        results["hlo"] = step.lower(state, teacher, batch, KEY).compile().as_text()
+np.savez(sys.argv[1], *jax.tree.leaves(state.params), **results)
+"""
+
+
+def environment(devices):
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
+    return os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture(scope="module")
+def five_steps(tmp_path_factory):
+    """Losses, weights and compiled program of five steps on 1, 2 and 8 devices."""
+    paths = {n: tmp_path_factory.mktemp("devices") / f"{n}.npz" for n in (1, 2, 8)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", ON_DEVICES, str(path)], cwd=ROOT, env=environment(devices)
+        )
+        for devices, path in paths.items()
+    ]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    results = {devices: np.load(path) for devices, path in paths.items()}
+    assert [result["devices"] for result in results.values()] == list(results)
+    return results
+
+
+@pytest.mark.parametrize("devices", [2, 8])
+def test_five_steps_do_not_depend_on_the_number_of_devices(five_steps, devices):
+    one, many = five_steps[1], five_steps[devices]
+    ours, expected = many["float32"], one["float32"]
+    assert ours[0] == pytest.approx(expected[0], rel=FIRST_LOSS_TOLERANCE)
+    np.testing.assert_allclose(ours, expected, rtol=LOSS_TOLERANCE)
+    assert expected[-1] < expected[0]
+    np.testing.assert_allclose(many["float64"], one["float64"], rtol=FLOAT64_TOLERANCE)
+    weights = [name for name in one.files if name.startswith("arr_")]
+    assert len(weights) > 50
+    for name in weights:
+        np.testing.assert_allclose(many[name], one[name], atol=FLOAT64_TOLERANCE)
+
+
+def test_gradients_are_reduced_and_no_weight_is_gathered(five_steps):
+    text = {devices: str(result["hlo"]) for devices, result in five_steps.items()}
+    assert " all-reduce(" not in text[1]
+    for devices in (2, 8):
+        assert " all-reduce(" in text[devices]
+        assert " all-gather(" not in text[devices]
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return listener.getsockname()[1]
+
+
+LONGER = SMALL | {"train.batch_size": 8, "train.epochs": 8}  # eight steps of eight images
+
+
+def train_alone(root, workdir):
+    """In this process, on one device."""
+    config = small_config(root)
+    config.update_from_flattened_dict(LONGER)
+    train(config, workdir)
+
+
+def launch_two(root, workdir):
+    """The same in two processes of two devices each."""
+    port = free_port()
+    return [
+        launch(
+            *("--config", "configs/folder.py", "--workdir", workdir),
+            *(f"--coordinator=localhost:{port}", "--processes=2", f"--process={index}"),
+            *(f"--config.{name}={value}" for name, value in LONGER.items()),
+            f"--config.data.root={root}",
+            env=environment(2),
+        )
+        for index in range(2)
+    ]
+
+
+def test_two_processes_train_are_killed_and_one_process_continues(own_images, tmp_path):
+    both = launch_two(own_images, tmp_path / "both")
+    outputs = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    assert "I-AUROC" in outputs[0][0]
+    assert "I-AUROC" not in outputs[1][0]  # the first process speaks for all
+    assert (tmp_path / "both" / "report.html").is_file()
+
+    killed = launch_two(own_images, tmp_path / "killed")
+    checkpoints = seed_directory(tmp_path / "killed", "parts", SEED) / "checkpoints"
+    while not (checkpoints / "3").is_dir() and killed[0].poll() is None:
+        time.sleep(0.01)
+    for process in killed:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert [process.returncode for process in killed] == [-signal.SIGKILL] * 2
+    for name in ("killed", "whole"):
+        train_alone(own_images, tmp_path / name)
+
+    losses = {
+        name: [
+            (r["step"], r["loss"])
+            for r in read_records(seed_directory(tmp_path / name, "parts", SEED))
+        ]
+        for name in ("whole", "both", "killed")
+    }
+    assert [step for step, _ in losses["whole"]] == [2, 4, 6, 8]
+    for name in ("both", "killed"):
+        assert int(final_weights(tmp_path / name).step) == 8
+        np.testing.assert_allclose(losses[name], losses["whole"], rtol=LOSS_TOLERANCE)
+
+
+def test_under_slurm_processes_find_each_other():
+    code = (
+        "from dtsnet_jax.devices.processes import start_processes; import jax, sys;"
+        "start_processes(None, None, None); print(jax.process_count(), jax.device_count());"
+        "print(jax.process_index(), jax.device_count(), file=sys.stderr)"
+    )
+    slurm = {"SLURM_JOB_ID": str(free_port()), "SLURM_STEP_NODELIST": "localhost"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env=environment(2)
+            | slurm
+            | {"SLURM_NTASKS": "2", "SLURM_PROCID": str(index), "SLURM_LOCALID": str(index)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    outputs = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert "2 4" in outputs[0][0] and "2 4" not in outputs[1][0]
+    assert [f"{index} 4" in err for index, (_, err) in enumerate(outputs)] == [True, True]
+
+
+def test_processes_have_to_be_told_completely(tmp_path):
+    process = launch("--config", "configs/demo.py", "--workdir", tmp_path / "r", "--process=1")
+    _, err = process.communicate()
+    assert process.returncode == 2
+    assert "--coordinator" in err and "Traceback" not in err
+
+
+def test_a_batch_that_the_devices_cannot_share_is_refused():
+    config = folder.get_config()
+    config.train.batch_size = 20
+    with pytest.raises(UserError, match="set it to 16 or 32"):
+        check_config(config, devices=8)
+
+
+def test_shares_are_whole_disjoint_and_of_about_equal_length():
+    catalogs = [
+        Catalog(name, (Sample(ROOT / "a.png"),) * MVTEC_TRAIN_IMAGES[name], ())
+        for name in mvtec.EPOCHS
+    ]
+    for count in (1, 2, 8, 15):
+        shares = share_catalogs(catalogs, count, lambda c: mvtec.EPOCHS[c.category])
+        names = [c.category for share in shares for c in share]
+        assert sorted(names) == sorted(mvtec.EPOCHS)
+        visits = [sum(mvtec.EPOCHS[c.category] * len(c.train) for c in share) for share in shares]
+        if count == 2:
+            assert max(visits) < 1.05 * min(visits)
+    with pytest.raises(UserError, match="at most 15"):
+        share_catalogs(catalogs, 16, lambda c: 1)
+
+
+@pytest.mark.parametrize("shard", ["4/4", "1", "a/b", "-1/2", "1/0"])
+def test_a_share_that_cannot_be_is_refused(shard):
+    with pytest.raises(UserError, match=r"data\.shard"):
+        parse_shard(shard)
+
+
+def test_a_fleet_trains_its_shares_and_one_report_holds_them_all(miniatures, tmp_path, capsys):
+    config = mvtec.get_config()
+    config.update_from_flattened_dict(
+        SMALL | {"train.epochs": 1, "data.root": str(miniatures / "mvtec_ad")}
+    )
+    config.data.update(category="bottle,carpet", textures=str(miniatures / "textures"))
+    config.data.foreground = "none"
+    for share in range(2):
+        config.data.shard = f"{share}/2"
+        train(config, tmp_path)
+        assert len(list(tmp_path.glob("*/*/result.json"))) == share + 1
+    assert not (tmp_path / "results.json").exists()
+    run("report", load_config(tmp_path), tmp_path)
+    assert "not begun: cable, capsule, grid" in capsys.readouterr().out
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert list(results["categories"]) == ["bottle", "carpet"]
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_one_model_for_all_categories_reports_on_each(miniatures, tmp_path):
+    config = btad.get_config()
+    config.update_from_flattened_dict(
+        SMALL | {"train.epochs": 1, "data.root": str(miniatures / "btad"), "data.category": "all"}
+    )
+    config.update_from_flattened_dict(
+        {"data.foreground": "none", "data.textures": str(miniatures / "textures")}
+    )
+    report = train(config, tmp_path / "run")
+    assert list(report["categories"]) == ["01", "02", "03"]
+    assert [path.parts[-3] for path in (tmp_path / "run").glob("*/*/checkpoints")] == ["all"]
+    results = [result["seeds"][0] for result in report["categories"].values()]
+    (step,) = {result["step"] for result in results}
+    assert step == -(-sum(result["train_images"] for result in results) // 4)
+    assert len(results[0]["images"]) < sum(len(result["images"]) for result in results)
+
+
+def test_joined_categories_keep_their_own_foregrounds(miniatures, tfds_data):
+    config = mvtec.get_config()
+    config.data.update(root=str(miniatures / "mvtec_ad"), category="bottle,carpet", image_size=64)
+    config.data.foreground = "threshold"
+    joined = unite(chosen_catalogs(config))
+    foreground = training_images(config, joined, None).foreground
+    bottles = len(joined.parts[0].train)
+    assert foreground[bottles:].all()  # carpet is a texture
+    assert 0 < foreground[:bottles].mean() < 1

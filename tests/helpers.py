@@ -1,0 +1,85 @@
+"""What several tests share: small configurations, runs in processes of their own, small networks."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from PIL import Image
+
+from configs import folder
+from dtsnet_jax.model.backbones import BACKBONES
+from dtsnet_jax.model.dtsnet import Student
+from dtsnet_jax.model.encoder import build_encoder
+from dtsnet_jax.training.optimizer import build_optimizer
+from dtsnet_jax.training.step import TrainState, split_network
+
+ROOT = Path(__file__).parent.parent
+SEED = 111
+KEY = jax.random.key(0)
+SMALL = {
+    "encoder.name": "efficientnet_lite0",
+    "data.image_size": 64,
+    "train.batch_size": 4,
+    "train.accumulate": 1,
+    "train.epochs": 4,
+    "train.log_every": 2,
+    "train.checkpoint_minutes": 0.0,
+    "scoring.batch_size": 4,
+}
+
+
+def photograph(seed: int, size: tuple[int, int] = (40, 48)) -> Image.Image:
+    """A smooth random picture of (height, width)."""
+    small = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), np.uint8)
+    return Image.fromarray(small).resize(size[::-1], Image.Resampling.BICUBIC)
+
+
+def small_config(root, **changes):
+    """A user's folder at 64 pixels; ``changes`` are fields with '__' for the dot."""
+    config = folder.get_config()
+    fields = {name.replace("__", "."): value for name, value in changes.items()}
+    config.update_from_flattened_dict(SMALL | {"data.root": str(root)} | fields)
+    return config
+
+
+def launch(*arguments, **options):
+    """Starts launch.py in a process of its own."""
+    command = [sys.executable, "launch.py", *map(str, arguments)]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def build(name="efficientnet_lite0", dtype=None, teacher=None):
+    """Graphs, teacher's arrays, parameters and batch statistics of a network, random weights."""
+    teacher = teacher or build_encoder(name, dtype=dtype, rngs=nnx.Rngs(0))
+    student = Student(
+        name,
+        bottleneck="mff",
+        reconstruction=True,
+        noise_scale=0.1,
+        temperature=0.5,
+        dtype=dtype,
+        rngs=nnx.Rngs(1),
+    )
+    return split_network(BACKBONES[name], teacher, student)
+
+
+def random_batches(size=64, batch=4, count=1):
+    """What one training step takes: ``count`` batches of ``batch`` images, half synthesised."""
+    generator = np.random.default_rng(0)
+    return {
+        "normal": generator.integers(0, 256, (count, batch, size, size, 3), np.uint8),
+        "synthetic": generator.integers(0, 256, (count, batch // 2, size, size, 3), np.uint8),
+    }
+
+
+def start(params, batch_stats):
+    """The optimiser and a state before the first step."""
+    optimizer = build_optimizer(learning_rate=0.005, reconstruction_learning_rate=0.001)
+    copies = jax.tree.map(jnp.copy, (params, batch_stats))
+    return optimizer, TrainState(jnp.zeros((), jnp.int32), *copies, optimizer.init(params))
