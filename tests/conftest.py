@@ -11,18 +11,19 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # the same steps are compiled
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
+from dtsnet_jax.devices.processes import choose_cpu_convolutions
+
+choose_cpu_convolutions()  # as launch.py does and before devices are used: the same programs
+
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from dtsnet_jax.devices.processes import choose_cpu_convolutions
 from tests import miniature
 from tests.helpers import photograph
 from tests.miniature import save
-
-choose_cpu_convolutions()  # as launch.py does, so that both compile the same programs
 
 
 @pytest.fixture
