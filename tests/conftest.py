@@ -21,6 +21,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dtsnet_jax.detectors import detector
+from dtsnet_jax.jobs import table
 from tests import miniature
 from tests.helpers import photograph
 from tests.miniature import save
@@ -54,3 +56,27 @@ def tfds_data(tmp_path, monkeypatch) -> Path:
     """An empty directory of TFDS's data."""
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
     return tmp_path / "tfds"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def shared_programs():
+    """Teachers and programs hold no state: tests with the same network share the compiled ones."""
+    kept = {}
+    with pytest.MonkeyPatch.context() as patch:
+        teacher, programs = table.load_teacher, detector.build_programs
+
+        def load_teacher(name, weights, *, dtype=None):
+            key = (name, weights, dtype)
+            if key not in kept:
+                kept[key] = teacher(name, weights, dtype=dtype)
+            return kept[key]
+
+        def build_programs(config, its_teacher):
+            key = (id(its_teacher), config.student.to_json(), config.train.learning_rate)
+            if key not in kept:
+                kept[key] = programs(config, its_teacher)
+            return kept[key]
+
+        patch.setattr(table, "load_teacher", load_teacher)
+        patch.setattr(detector, "build_programs", build_programs)
+        yield

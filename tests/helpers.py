@@ -1,21 +1,31 @@
-"""What several tests share: small configurations, runs in processes of their own, small networks."""
+"""What several tests share: small configurations, small networks, runs in other processes."""
 
+import os
+import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 from PIL import Image
 
 from configs import folder
+from dtsnet_jax.detectors import detector
+from dtsnet_jax.errors import Interrupted
+from dtsnet_jax.jobs import table
 from dtsnet_jax.model.backbones import BACKBONES
 from dtsnet_jax.model.dtsnet import Student
 from dtsnet_jax.model.encoder import build_encoder
+from dtsnet_jax.run import Run, newest_step
+from dtsnet_jax.training.checkpoints import load_state
 from dtsnet_jax.training.optimizer import build_optimizer
 from dtsnet_jax.training.step import TrainState, split_network
+from dtsnet_jax.training.watch import Watch
 
 ROOT = Path(__file__).parent.parent
 SEED = 111
@@ -27,7 +37,7 @@ SMALL = {
     "train.accumulate": 1,
     "train.epochs": 4,
     "train.log_every": 2,
-    "train.checkpoint_minutes": 0.0,
+    "train.checkpoint_minutes": 60.0,
     "scoring.batch_size": 4,
 }
 
@@ -83,3 +93,43 @@ def start(params, batch_stats):
     optimizer = build_optimizer(learning_rate=0.005, reconstruction_learning_rate=0.001)
     copies = jax.tree.map(jnp.copy, (params, batch_stats))
     return optimizer, TrainState(jnp.zeros((), jnp.int32), *copies, optimizer.init(params))
+
+
+def launch_small(root, workdir, *arguments, **options):
+    """Starts the training of ``small_config`` in a process of its own."""
+    fields = (SMALL | {"data.root": root}).items()
+    return launch(
+        *("--config", "configs/folder.py", "--workdir", workdir),
+        *(f"--config.{name}={value}" for name, value in fields),
+        *arguments,
+        **options,
+    )
+
+
+def seed_run(workdir, category="parts", seed=SEED):
+    """What one seed made of one category."""
+    return Run(workdir).seed_run(category, seed)
+
+
+def final_state(workdir, category="parts"):
+    """The newest state of a run of ``small_config``, on the host."""
+    run = seed_run(workdir, category)
+    config = small_config("")
+    programs = detector.build_programs(config, table.load_teacher("efficientnet_lite0", "imagenet"))
+    state = load_state(run.checkpoints, newest_step(run.checkpoints), programs.abstract_state())
+    return jax.tree.map(np.asarray, state)
+
+
+@contextmanager
+def interrupt_after(step, number=signal.SIGTERM):
+    """Within the block a signal comes after a step of training, which therefore ends."""
+    add = Watch.add
+
+    def add_and_interrupt(watch, at, metrics):
+        add(watch, at, metrics)
+        if at == step:
+            os.kill(os.getpid(), number)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Interrupted) as interrupted:
+        patch.setattr(Watch, "add", add_and_interrupt)
+        yield interrupted

@@ -17,11 +17,13 @@ from dtsnet_jax.devices.processes import is_first
 from dtsnet_jax.inputs import Images
 from dtsnet_jax.report.page import write_page
 from dtsnet_jax.report.table import (
+    comparison_note,
     comparison_rows,
     comparison_text,
     markdown_table,
     results_rows,
     results_text,
+    unfinished,
 )
 from dtsnet_jax.results import summarize_run
 from dtsnet_jax.run import Run, write_json
@@ -153,12 +155,11 @@ class Table:
         reports = self._summarize(results)
         for row in self.rows:
             report = reports[row.name]
-            note = f"In percent. Protocol {report['protocol']}."
+            note = "\n".join([f"In percent. Protocol {report['protocol']}.", *unfinished(report)])
             _write_results(row.run.directory, report, *results_rows(report), note)
         directories = {row.name: row.run.directory for row in self.rows}
         if self.config.rows:
-            protocols = "; ".join(sorted({report["protocol"] for report in reports.values()}))
-            note = f"In percent. Protocol {protocols}."
+            note = comparison_note(reports)
             _write_results(self.run.directory, reports, *comparison_rows(reports), note)
         return write_page(reports, directories, self.run.directory)
 

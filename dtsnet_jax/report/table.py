@@ -53,19 +53,24 @@ def results_text(report: dict) -> str:
     ]
     if without:
         lines.append(f"no masks, whole images are measured only: {', '.join(without)}")
-    for name, result in categories.items():
-        for one in result["seeds"]:
-            if one["trained_to"] < one["last_step"]:
-                lines.append(
-                    f"NOT FINISHED: {name}, seed {one['seed']}, at step {one['trained_to']} of "
-                    f"{one['last_step']}"
-                )
+    lines += unfinished(report)
     untested = [c for c, result in categories.items() if not result["metrics"]]
     if untested:
         lines.append(
             f"no good or no defective test images, nothing measured: {', '.join(untested)}"
         )
     return "\n".join(lines)
+
+
+def unfinished(report: dict) -> list[str]:
+    """A line for every category and seed whose weights have not reached their last step."""
+    return [
+        f"NOT FINISHED: {category}, seed {one['seed']}, at step {one['trained_to']} of "
+        f"{one['last_step']}"
+        for category, result in report["categories"].items()
+        for one in result["seeds"]
+        if one["trained_to"] < one["last_step"]
+    ]
 
 
 def metrics_present(results) -> list[str]:
@@ -131,5 +136,12 @@ def comparison_rows(reports: dict[str, dict]) -> tuple[list[str], list[list[str]
 
 def comparison_text(reports: dict[str, dict]) -> str:
     """What is printed after a table of variants."""
+    lines = [text_table(*comparison_rows(reports)), comparison_note(reports)]
+    return "\n".join(lines)
+
+
+def comparison_note(reports: dict[str, dict]) -> str:
+    """What has to be said beside a table of variants."""
     protocols = "; ".join(sorted({report["protocol"] for report in reports.values()}))
-    return f"{text_table(*comparison_rows(reports))}\nin percent; protocol {protocols}"
+    lines = [f"{name}: {line}" for name, report in reports.items() for line in unfinished(report)]
+    return "\n".join([f"In percent. Protocol {protocols}.", *lines])

@@ -1,38 +1,35 @@
-"""Seeds, protocols, tables, the baseline of nearest neighbours, and the report."""
+"""Seeds, protocols, rows side by side, several launches, and the report."""
 
 import csv
 import json
 import re
+from importlib.metadata import PackageNotFoundError
 
 import jax
 import numpy as np
 import pytest
-from scipy.spatial.distance import cdist
 
-from configs import mvtec, variants
-from dtsnet_jax import student
-from dtsnet_jax.detectors.neighbors import greedy_k_center, nearest_distance, patch_vectors
-from dtsnet_jax.evaluation.measure import score_maps
-from dtsnet_jax.inputs import CategoryImages, chosen_catalogs
-from dtsnet_jax.jobs.table import compare
+from configs import mvtec
+from dtsnet_jax import results
+from dtsnet_jax.detectors import student
+from dtsnet_jax.detectors.detector import scoring_options
+from dtsnet_jax.evaluation.measure import selection_value
+from dtsnet_jax.inputs import chosen_catalogs
+from dtsnet_jax.jobs import do_job, table
+from dtsnet_jax.jobs.report import report
+from dtsnet_jax.jobs.table import Table
 from dtsnet_jax.jobs.train import train
-from dtsnet_jax.report.paper import paper_figures
-from dtsnet_jax.results import seed_directory
-from tests.test_jobs import small_config
+from dtsnet_jax.run import Run, newest_step
+from dtsnet_jax.training import watch
+from dtsnet_jax.training.checkpoints import Checkpoints
+from tests.helpers import SMALL, interrupt_after, seed_run, small_config
+
+BEST = {"train__epochs": 3, "train__evaluate_every": 1, "protocol": "best_on_test"}
 
 
 def test_seeds_are_averaged_and_the_best_epoch_is_marked(own_images, tmp_path, capsys):
-    config = small_config(own_images)
-    config.update_from_flattened_dict(
-        {
-            "seeds": (0, 1),
-            "train.epochs": 3,
-            "train.evaluate_every": 1,
-            "protocol": "best_on_test",
-        }
-    )
-    report = train(config, tmp_path)
-    parts = report["categories"]["parts"]
+    config = small_config(own_images, seeds=(0, 1), **BEST)
+    parts = train(config, tmp_path)["folder"]["categories"]["parts"]
     first, second = parts["seeds"]
     assert first["images"] != second["images"]
     for name, value in parts["metrics"].items():
@@ -43,9 +40,11 @@ def test_seeds_are_averaged_and_the_best_epoch_is_marked(own_images, tmp_path, c
     for one in (first, second):
         measured = [record for record in one["records"] if "epoch" in record]
         assert [record["epoch"] for record in measured] == [1, 2, 3]
-        means = [np.mean([r["image_auroc"], r["pixel_auroc"], r["pro"]]) for r in measured]
+        means = [
+            np.mean([r["image_auroc"], r["pixel_auroc"], r["pro_per_image"]]) for r in measured
+        ]
         best = measured[int(np.argmax(means))]
-        assert one["step"] == best["step"]
+        assert one["step"] == best["step"] and one["trained_to"] == 6
         assert one["metrics"]["pro"] == pytest.approx(best["pro"])
     out = capsys.readouterr().out
     assert "BEST ON TEST" in out and "±" in out
@@ -53,99 +52,184 @@ def test_seeds_are_averaged_and_the_best_epoch_is_marked(own_images, tmp_path, c
     assert 'class="warning"' in (tmp_path / "report.html").read_text()
 
 
-def test_a_table_trains_what_differs_and_continues(own_images, tmp_path, monkeypatch):
-    config = small_config(own_images)
-    config.update_from_flattened_dict(
-        {"train.epochs": 1, "train.evaluate_every": 1, "knn.coreset_size": 50}
+def ascending(monkeypatch):
+    """Every measurement is better than the one before."""
+    values = iter(range(100))
+    monkeypatch.setattr(watch, "selection_value", lambda metrics: float(next(values)))
+
+
+@pytest.mark.parametrize("after", ["best", "checkpoint"])
+def test_the_best_weights_survive_a_kill_at_any_moment(after, own_images, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    ascending(monkeypatch)
+    config = small_config(own_images, train__checkpoint_minutes=60.0, **BEST)
+    save = Checkpoints.save
+
+    def save_or_die(checkpoints, step, state):
+        path = checkpoints._directory.name
+        if step == 4 and path == "checkpoints" and after == "best":
+            raise Killed
+        save(checkpoints, step, state)
+        if step == 4 and path == "checkpoints":
+            checkpoints.wait()
+            raise Killed
+
+    monkeypatch.setattr(Checkpoints, "save", save_or_die)
+    with pytest.raises(Killed):
+        train(config, tmp_path)
+    monkeypatch.setattr(Checkpoints, "save", save)
+    run = seed_run(tmp_path)
+    assert newest_step(run.best) == 4
+    assert newest_step(run.checkpoints) == (2 if after == "best" else 4)
+
+    best = []
+    monkeypatch.setattr(
+        watch.BestState, "save_if_better", lambda self, *_: best.append(newest_step(run.best))
     )
-    config.rows = ("rd_fas_mff", "paper", "level_3", "knn")
-    rows = variants.rows_of(config)
-    reports = compare(config, rows, tmp_path)
+    train(config, tmp_path)
+    assert best[0] == (2 if after == "best" else 4)  # never later than training
+
+
+def test_a_table_trains_what_differs_and_continues(own_images, tmp_path, monkeypatch):
+    config = small_config(
+        own_images,
+        train__epochs=1,
+        train__evaluate_every=1,
+        knn__coreset_size=50,
+        rows=("rd_fas_mff", "paper", "level_3", "knn"),
+    )
+    loaded = []
+    load_teacher = table.load_teacher
+    monkeypatch.setattr(
+        table, "load_teacher", lambda *a, **k: loaded.append(a) or load_teacher(*a, **k)
+    )
+    reports = train(config, tmp_path)
+    assert len(loaded) == 1
     assert list(reports) == list(config.rows)
     assert not (tmp_path / "level_3" / "parts" / "seed-111" / "checkpoints").exists()
     for name, measured in (("paper", True), ("level_3", False)):
         records = reports[name]["categories"]["parts"]["seeds"][0]["records"]
         assert any("epoch" in record for record in records) is measured
     scores = {
-        name: [i["score"] for i in report["categories"]["parts"]["seeds"][0]["images"]]
-        for name, report in reports.items()
+        name: [i["score"] for i in one["categories"]["parts"]["seeds"][0]["images"]]
+        for name, one in reports.items()
     }
     assert all(np.less(scores["level_3"], scores["paper"]))
     with (tmp_path / "results.csv").open() as file:
         assert [row["variant"] for row in csv.DictReader(file)] == list(config.rows)
 
     # What is missing is made again, and nothing else is.
-    (seed_directory(tmp_path / "knn", "parts", 111) / "result.json").unlink()
+    (seed_run(tmp_path / "knn").directory / "result.json").unlink()
     monkeypatch.setattr(student.StudentDetector, "fit", None)
-    again = compare(config, rows, tmp_path)
-    np.testing.assert_equal(
-        [again[name]["mean"] for name in rows], [reports[name]["mean"] for name in rows]
-    )
+    again = train(config, tmp_path)
+    means = [[one[name]["mean"] for name in config.rows] for one in (again, reports)]
+    np.testing.assert_equal(*means)
+    assert report(Run(tmp_path).config(), tmp_path).keys() == reports.keys()
+
+
+def test_rows_that_are_trained_alike_share_a_detector(own_images, tmp_path):
+    config = small_config(own_images, rows=("paper", "level_3", "rd"))
+    opened = Table(config, tmp_path)
+    paper, level_3, rd = opened.rows
+    assert opened.detector(paper) is opened.detector(level_3) is not opened.detector(rd)
+    assert opened.teacher(paper) is opened.teacher(rd)
+    assert level_3.trained_in == paper.run
+
+
+def test_textures_that_no_row_needs_are_not_looked_for(own_images, tmp_path):
+    config = small_config(own_images, rows=("knn",), data__textures="/nowhere")
+    config.knn.coreset_size = 20
+    assert "knn" in train(config, tmp_path)
 
 
 def test_the_report_is_one_file(own_images, tmp_path):
-    config = small_config(own_images)
-    config.train.epochs = 1
-    train(config, tmp_path)
+    train(small_config(own_images, train__epochs=1), tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert page.startswith("<!doctype html>")
     outside = re.findall(r'(?:src|href)="(?!data:|#)([^"]+)"', page)
     assert outside == []
     assert page.count("data:image/jpeg") == 5  # three defective and two good images
     assert "Per-region overlap" in page and "F1-max at" in page
-    assert json.loads((tmp_path / "results.json").read_text())["versions"]["jax"] == jax.__version__
+    (environment,) = json.loads((tmp_path / "results.json").read_text())["environments"]
+    assert environment["versions"]["jax"] == jax.__version__
 
 
-def test_greedy_k_center_covers_as_a_plain_loop_does():
-    vectors = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
-    chosen = np.asarray(greedy_k_center(vectors, 12, jax.random.key(3)))
-    expected = [chosen[0]]
-    for _ in range(11):
-        expected.append(cdist(vectors, vectors[expected]).min(axis=1).argmax())
-    np.testing.assert_array_equal(chosen, expected)
+def test_a_library_that_is_not_installed_is_left_out(monkeypatch):
+    def version(name):
+        if name == "tensorflow-cpu":
+            raise PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr(results, "version", version)
+    versions = results.environment()["versions"]
+    assert "tensorflow-cpu" not in versions and versions["tensorflow"] == "1.0"
 
 
-def test_nearest_distance_and_patch_vectors_follow_their_definitions():
-    generator = np.random.default_rng(0)
-    vectors, bank = generator.normal(size=(4, 7)), generator.normal(size=(9, 7))
-    np.testing.assert_allclose(
-        nearest_distance(vectors, bank), cdist(vectors, bank).min(axis=1), rtol=1e-5
+def fleet_config(miniatures):
+    config = mvtec.get_config()
+    config.update_from_flattened_dict(
+        SMALL | {"train.epochs": 1, "data.root": str(miniatures / "mvtec_ad")}
     )
-    fine = generator.normal(size=(1, 4, 4, 2)).astype(np.float32)
-    coarse = generator.normal(size=(1, 2, 2, 3)).astype(np.float32)
-    joined = np.asarray(patch_vectors((fine, 5 * fine, 3 * coarse), (2, 3)))
-    fine, coarse = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in (fine, coarse))
-    assert joined.shape == (1, 4, 4, 5)
-    np.testing.assert_allclose(joined[0, 0, 0, :2], fine[0, :2, :2].mean((0, 1)), rtol=1e-5)
-    np.testing.assert_allclose(joined[0, 1, 1, :2], fine[0, :3, :3].mean((0, 1)), rtol=1e-5)
-    np.testing.assert_allclose(joined[0, 2, 3, 2:], coarse[0].mean((0, 1)), rtol=1e-5)
+    config.data.update(category="bottle,carpet", textures=str(miniatures / "textures"))
+    config.data.foreground = "none"
+    return config
 
 
-def test_the_paper_has_figures_for_every_row_of_its_tables():
-    for table in ("table_1", "table_3", "table_4", "table_5", "table_6"):
-        for row, config in variants.rows_of(mvtec.get_config(table)).items():
-            assert config.variant == row
-            figures = paper_figures("mvtec_ad", row)
-            assert 0.8 < figures["mean"]["image_auroc"] <= 1
-    whole = paper_figures("mvtec_ad", "paper")
-    assert set(whole) == {*mvtec.EPOCHS, "mean"}
-    for name in whole["mean"]:
-        mean = np.mean([whole[category][name] for category in mvtec.EPOCHS])
-        assert mean == pytest.approx(whole["mean"][name], abs=6e-4)
-    assert paper_figures("folder", "paper") == {}
+def test_a_fleet_trains_its_shares_and_one_report_holds_them_all(miniatures, tmp_path, capsys):
+    config = fleet_config(miniatures)
+    config.data.shard = "0/2"
+    with interrupt_after(1):
+        train(config, tmp_path)
+    for share in range(2):
+        config.data.shard = f"{share}/2"
+        train(config, tmp_path)
+        assert len(list(tmp_path.glob("*/*/result.json"))) == share + 1
+    assert not (tmp_path / "results.json").exists()
+    assert Run(tmp_path).config().data.shard == ""
+
+    path = seed_run(tmp_path, "carpet").directory / "result.json"
+    result = json.loads(path.read_text())
+    result["environment"]["device"] = "8 × Another"
+    path.write_text(json.dumps(result))
+    do_job("report", Run(tmp_path).config(), tmp_path)
+    out = capsys.readouterr().out
+    assert "not begun" not in out
+    merged = json.loads((tmp_path / "results.json").read_text())
+    assert list(merged["categories"]) == ["bottle", "carpet"]
+    devices = [environment["device"] for environment in merged["environments"]]
+    assert len(devices) == 2 and "8 × Another" in devices
+    assert "8 × Another" in (tmp_path / "report.html").read_text()
 
 
-def test_calibration_divides_each_level_by_its_spread_on_training_images(own_images):
-    config = small_config(own_images)
-    config.scoring.update(levels=(3,), smoothing=0.0)
+def test_chosen_categories_that_nobody_began_are_named(miniatures, tmp_path, capsys):
+    config = fleet_config(miniatures)
+    config.data.shard = "0/2"
+    train(config, tmp_path)
+    do_job("report", Run(tmp_path).config(), tmp_path)
+    assert "not begun: carpet\n" in capsys.readouterr().out
+
+
+def test_what_is_chosen_as_best_is_what_the_released_code_maximises():
+    metrics = {"image_auroc": 0.9, "pixel_auroc": 0.6, "pro": 0.0, "pro_per_image": 0.3}
+    assert selection_value(metrics) == pytest.approx(0.6)
+    assert mvtec.get_config("official").train.evaluate_every == 1
+
+
+def test_calibration_divides_each_level_by_its_spread_on_training_images(own_images, tmp_path):
+    config = small_config(own_images, scoring__levels=(3,), scoring__smoothing=0.0)
+    opened = Table(config, tmp_path)
+    (row,) = opened.rows
     (catalog,) = chosen_catalogs(config)
-    images = CategoryImages(config, catalog, None)
+    images, detector = opened.images.of(config, catalog), opened.detector(row)
+    state = detector.programs.initial_state(0)
     maps = {}
     for calibrate in (False, True):
         config.scoring.calibrate = calibrate
-        detector = student.StudentDetector(config)
-        fitted = detector.fitted(detector.programs.initial_state(0), images)
-        maps[calibrate] = score_maps(fitted, images.test, batch_size=4)
+        weights = state.params, state.batch_stats
+        fitted = detector.fitted(weights, images, scoring_options(config))
+        maps[calibrate] = fitted.score_maps(images.test.images, batch_size=4)
     ratio = maps[False] / maps[True]
     np.testing.assert_allclose(ratio, ratio.mean(), rtol=1e-4)
     assert 0 < ratio.mean() < 0.5  # a spread, no mean

@@ -1,207 +1,219 @@
-"""Whole jobs on real weights: trained, killed, continued, evaluated, refused."""
+"""Whole jobs on real weights: trained, measured, evaluated, continued."""
 
 import json
+import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from PIL import Image
 
-from configs import demo, folder
-from dtsnet_jax.config import check_config
-from dtsnet_jax.detectors.student import StudentDetector
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.jobs.evaluate import evaluate
+from dtsnet_jax.jobs.report import report
 from dtsnet_jax.jobs.train import train
 from dtsnet_jax.report.table import METRICS
-from dtsnet_jax.results import seed_directory
-from dtsnet_jax.training.checkpoints import Checkpoints
-
-MVTEC_TRAIN_IMAGES = {
-    "carpet": 280, "grid": 264, "leather": 245, "tile": 230, "wood": 247, "bottle": 209,
-    "cable": 224, "capsule": 219, "hazelnut": 391, "metal_nut": 220, "pill": 267, "screw": 320,
-    "toothbrush": 60, "transistor": 213, "zipper": 240,
-}  # fmt: skip
-ROOT = Path(__file__).parent.parent
-SEED = 111
-SMALL = {
-    "encoder.name": "efficientnet_lite0",
-    "data.image_size": 64,
-    "train.batch_size": 4,
-    "train.epochs": 4,
-    "train.log_every": 2,
-    "train.checkpoint_every": 3,
-    "scoring.batch_size": 4,
-}
+from dtsnet_jax.run import newest_step
+from dtsnet_jax.training.progress import read_records
+from tests.helpers import final_state, interrupt_after, launch_small, seed_run, small_config
+from tests.miniature import save
 
 
-def small_config(root):
-    config = folder.get_config()
-    config.update_from_flattened_dict(SMALL | {"data.root": str(root)})
-    return config
+def only_result(reports):
+    (one,) = reports.values()
+    return one["categories"]["parts"]["seeds"][0]
 
 
-def launch(*arguments, **options):
-    command = [sys.executable, "launch.py", *map(str, arguments)]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    )
-
-
-def launch_small(root, workdir):
-    fields = [f"--config.{name}={value}" for name, value in SMALL.items()]
-    return launch(
-        "--config", "configs/folder.py", "--workdir", workdir, f"--config.data.root={root}", *fields
-    )
-
-
-def final_weights(workdir, category="parts"):
-    detector = StudentDetector(small_config(""))
-    checkpoints = Checkpoints(seed_directory(workdir, category, SEED) / "checkpoints", keep=2)
-    state = checkpoints.restore(detector.programs.initial_state(SEED))
-    checkpoints.close()
-    return jax.tree.map(np.asarray, state)
+def assert_same_state(ours, expected):
+    jax.tree.map(np.testing.assert_array_equal, ours, expected)
 
 
 def test_train_and_evaluate_a_folder(own_images, tmp_path):
     config = small_config(own_images)
-    report = train(config, tmp_path / "run")
-    result = report["categories"]["parts"]["seeds"][0]
-    assert result["step"] == 8  # 4 epochs of 8 images in batches of 4
+    reports = train(config, tmp_path / "run")
+    result = only_result(reports)
+    assert result["step"] == result["trained_to"] == result["last_step"] == 8
     assert set(result["metrics"]) == set(METRICS)
     assert set(result["thresholds"]) == {"image", "pixel"}
     assert all(0 <= value <= 1 for value in result["metrics"].values())
     assert len(result["images"]) == result["test_images"] == 5
-    assert json.loads((tmp_path / "run" / "results.json").read_text()) == report
+    assert json.loads((tmp_path / "run" / "results.json").read_text()) == reports["folder"]
 
-    directory = seed_directory(tmp_path / "run", "parts", SEED)
+    directory = seed_run(tmp_path / "run").directory
     pictures = sorted(path.name for path in (directory / "heatmaps").iterdir())
     assert pictures == [
         "good_008.png", "good_009.png", "scratch_000.png", "scratch_001.png", "scratch_002.png"
     ]  # fmt: skip
     assert Image.open(directory / "heatmaps" / pictures[0]).width == 3 * 64
-    records = [json.loads(line) for line in (directory / "metrics.jsonl").open()]
+    records = read_records(directory)
     assert [record["step"] for record in records] == [2, 4, 6, 8]
     assert records[-1]["loss"] < records[0]["loss"]
     assert list(directory.glob("events.out.tfevents*"))
 
-    again = evaluate(config, tmp_path / "run")
-    assert again["categories"]["parts"]["seeds"][0]["images"] == result["images"]
+    shutil.rmtree(directory / "checkpoints" / "8" / "rest")  # scoring does not need it
+    again = only_result(evaluate(config, tmp_path / "run"))
+    assert again["images"] == result["images"]
 
 
-def test_without_masks_only_images_are_measured(own_images, tmp_path, capsys):
-    (own_images / "masks").rename(tmp_path / "unused")
-    config = small_config(own_images)
-    config.train.epochs = 1
-    report = train(config, tmp_path / "run")
-    metrics = report["categories"]["parts"]["metrics"]
-    assert set(metrics) == {"image_auroc", "image_average_precision", "image_f1_max"}
+def test_without_masks_only_images_are_measured_until_masks_are_added(own_images, tmp_path, capsys):
+    (own_images / "masks").rename(tmp_path / "masks")
+    config = small_config(own_images, train__epochs=1)
+    result = only_result(train(config, tmp_path / "run"))
+    assert set(result["metrics"]) == {"image_auroc", "image_average_precision", "image_f1_max"}
     assert "no masks" in capsys.readouterr().out
 
+    (tmp_path / "masks").rename(own_images / "masks")
+    result = only_result(train(config, tmp_path / "run"))
+    assert set(result["metrics"]) == set(METRICS)
+    printed = capsys.readouterr().out
+    assert "trained already" in printed and "measured already" not in printed
 
-def test_a_killed_run_continues_to_the_same_weights(own_images, tmp_path):
-    whole = launch_small(own_images, tmp_path / "whole")
-    out, err = whole.communicate()
-    assert whole.returncode == 0, err
-    assert "I-AUROC" in out
-
-    killed = launch_small(own_images, tmp_path / "killed")
-    checkpoints = seed_directory(tmp_path / "killed", "parts", SEED) / "checkpoints"
-    while not (checkpoints / "3").is_dir() and killed.poll() is None:
-        time.sleep(0.01)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    assert killed.returncode == -signal.SIGKILL
-    assert not (tmp_path / "killed" / "results.json").exists()
-
-    continued = launch_small(own_images, tmp_path / "killed")
-    _, err = continued.communicate()
-    assert continued.returncode == 0, err
-    ours, expected = final_weights(tmp_path / "killed"), final_weights(tmp_path / "whole")
-    jax.tree.map(np.testing.assert_array_equal, ours, expected)
-    assert int(ours.step) == 8
-    records = (
-        (seed_directory(tmp_path / "killed", "parts", SEED) / "metrics.jsonl")
-        .read_text()
-        .splitlines()
-    )
-    assert [json.loads(line)["step"] for line in records] == [2, 4, 6, 8]
+    assert only_result(train(config, tmp_path / "run")) == result
+    assert "measured already" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["--config", "configs/demo.py", "--config.train.epoch=3"], "epochs"),
-        (["--config", "configs/demo.py", "--config.encoder.name=resnet19"], "resnet18"),
-        (["--config", "configs/demo.py", "--config.data.category=momo"], "mono"),
-        (["--config", "configs/demo.py:offical"], "official"),
-        (["--config", "configs/demo.py", "--config.rows=('papr',)"], "paper"),
-        (["--config", "configs/demo.py", "--config.seeds=(1,1)"], "seeds"),
-        (["--config", "configs/demo.py", "--config.protocol=best_on_test"], "evaluate_every"),
-        (["--config", "configs/nowhere.py"], "nowhere.py"),
-        (["--config", "configs/demo.py", "--config.train.epochs=many"], "many"),
-        (["--config", "configs/folder.py"], "data.root"),
-        (["--job", "evaluate", "--workdir", "/nowhere"], "/nowhere"),
-        ([], "--config"),
-    ],
-)
-def test_mistakes_get_one_sentence_and_no_traceback(arguments, expected, tmp_path):
-    process = launch("--workdir", tmp_path / "run", *arguments)
-    _, err = process.communicate()
-    assert process.returncode == 2, err
-    assert "Traceback" not in err
-    errors = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1, err
-    assert expected in errors[0]
-    assert not (tmp_path / "run").exists()
+def test_a_run_that_is_killed_and_interrupted_ends_with_the_same_weights(own_images, tmp_path):
+    config = small_config(own_images, train__epochs=6)
+    train(config, tmp_path / "whole")
+    options = ("--config.train.epochs=6", "--config.train.checkpoint_minutes=0")
+    step = 0
+    for number, code in ((signal.SIGKILL, -9), (signal.SIGTERM, 143)):
+        process = launch_small(own_images, tmp_path / "run", *options)
+        checkpoints = seed_run(tmp_path / "run").checkpoints
+        while (newest_step(checkpoints) or 0) <= step and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, err = process.communicate()
+        assert process.returncode == code, err
+        assert "Traceback" not in err
+        assert not (tmp_path / "run" / "results.json").exists()
+        step = newest_step(checkpoints)
+        assert 0 < step < 12
+    train(config, tmp_path / "run")
+    assert_same_state(final_state(tmp_path / "run"), final_state(tmp_path / "whole"))
+    records = read_records(seed_run(tmp_path / "run").directory)
+    assert [record["step"] for record in records] == [2, 4, 6, 8, 10, 12]
+    assert not [path for path in (tmp_path / "run").rglob("*") if "tmp" in path.name]
+    assert not list((tmp_path / "run").rglob(".*.partial"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_first_even_where_no_checkpoint_is_due(number, own_images, tmp_path):
+    config = small_config(own_images)
+    with interrupt_after(3, number) as interrupted:
+        train(config, tmp_path)
+    assert interrupted.value.signal == number
+    assert newest_step(seed_run(tmp_path).checkpoints) == 3
+
+
+def test_unfinished_weights_are_no_final_result(own_images, tmp_path, capsys):
+    config = small_config(own_images)
+    with interrupt_after(3):
+        train(config, tmp_path)
+    result = only_result(evaluate(config, tmp_path))
+    assert (result["trained_to"], result["last_step"]) == (3, 8)
+    assert "NOT FINISHED: parts, seed 111, at step 3 of 8" in capsys.readouterr().out
+    assert "NOT FINISHED" in (tmp_path / "results.md").read_text()
+    assert "NOT FINISHED" in (tmp_path / "report.html").read_text()
+    with pytest.raises(UserError, match="holds no finished category"):
+        report(config, tmp_path)
+
+    result = only_result(train(config, tmp_path))
+    assert (result["trained_to"], result["last_step"]) == (8, 8)
+    assert "NOT FINISHED" not in (tmp_path / "results.md").read_text()
+    assert only_result(report(config, tmp_path)) == result
+
+
+def test_more_epochs_continue_and_fewer_are_refused(own_images, tmp_path):
+    train(small_config(own_images, train__epochs=1), tmp_path / "run")
+    config = small_config(own_images, train__epochs=3)
+    assert only_result(train(config, tmp_path / "run"))["step"] == 6
+    train(config, tmp_path / "whole")
+    assert_same_state(final_state(tmp_path / "run"), final_state(tmp_path / "whole"))
+    with pytest.raises(UserError, match=r"to step 6, beyond step 4 that train\.epochs asks for"):
+        train(small_config(own_images, train__epochs=2), tmp_path / "run")
+
+
+def test_contents_count_and_places_do_not(own_images, tmp_path, capsys):
+    config = small_config(own_images, train__epochs=1)
+    result = only_result(train(config, tmp_path / "run"))
+    own_images.rename(tmp_path / "moved" if (tmp_path / "moved").mkdir() else tmp_path / "m")
+    (tmp_path / "m").rename(tmp_path / "moved" / "parts")
+    moved = small_config(tmp_path / "moved" / "parts", train__epochs=1)
+    assert only_result(train(moved, tmp_path / "run"))["metrics"] == result["metrics"]
+    assert "measured already" in capsys.readouterr().out
+
+    test_image = tmp_path / "moved" / "parts" / "defective" / "scratch" / "001.png"
+    save(Image.new("RGB", (48, 40), "red"), test_image)
+    train(moved, tmp_path / "run")
+    assert "measured already" not in capsys.readouterr().out
+
+    save(Image.new("RGB", (48, 40)), tmp_path / "moved" / "parts" / "normal" / "003.png")
+    for job in (train, evaluate):
+        moved.scoring.calibrate = job is evaluate
+        with pytest.raises(UserError, match="training images"):
+            job(moved, tmp_path / "run")
 
 
 def test_a_run_with_other_settings_is_not_overwritten(own_images, tmp_path):
-    config = small_config(own_images)
-    config.train.epochs = 1
+    train(small_config(own_images, train__epochs=1), tmp_path)
+    for changes, message in (
+        ({"train__batch_size": 8}, r"train\.batch_size=4.*--workdir"),
+        ({"data__image_size": 96}, r"data\.image_size=64"),
+        ({"student__bottleneck": "rd"}, r"student\.bottleneck='mff'"),
+    ):
+        for job in (train, evaluate, report):
+            with pytest.raises(UserError, match=message):
+                job(small_config(own_images, train__epochs=1, **changes), tmp_path)
+
+
+def test_a_run_of_another_version_is_named(own_images, tmp_path):
+    config = small_config(own_images, train__epochs=1)
+    train(config, tmp_path)
+    stored = json.loads((tmp_path / "config.json").read_text())
+    del stored["train"]["accumulate"]
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    with pytest.raises(UserError, match=r"config\.json' lacks the field train\.accumulate"):
+        evaluate(config, tmp_path)
+
+
+def test_jobs_that_train_nothing_do_not_ask_for_a_batch_that_can_be_shared(own_images, tmp_path):
+    config = small_config(own_images, train__epochs=1)
     train(config, tmp_path / "run")
-    config.train.batch_size = 8
-    with pytest.raises(UserError, match=r"train\.batch_size=4.*--workdir"):
-        train(config, tmp_path / "run")
+    odd = small_config(own_images, train__batch_size=5)  # no whole number of pairs
+    with pytest.raises(UserError, match=r"train\.batch_size is 5.*set it to 4 or 6"):
+        train(odd, tmp_path / "odd")
+    with pytest.raises(UserError, match="nothing that was trained"):
+        evaluate(odd, tmp_path / "odd")
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "expected"),
-    [
-        ("data.image_size", 250, "set it to 224 or 256"),
-        ("train.batch_size", 15, "set it to 14 or 16"),
-        ("precision", "float16", "bfloat16"),
-        ("scoring.levels", (1, 4), "(1, 2, 3)"),
-        ("synthesis.opacity", (0.5, 1.5), "[0, 1]"),
-        ("student.temperature", 0.0, "more than 0"),
-    ],
-)
-def test_values_that_cannot_work_are_refused(field, value, expected):
-    config = demo.get_config()
-    config.update_from_flattened_dict({field: value})
-    with pytest.raises(UserError) as error:
-        check_config(config, devices=1)
-    assert field in str(error.value)
-    assert expected in str(error.value)
+def test_two_launches_do_not_train_the_same_weights(own_images, tmp_path):
+    with (
+        seed_run(tmp_path).training(),
+        pytest.raises(UserError, match="is being trained by another process"),
+    ):
+        train(small_config(own_images), tmp_path)
 
 
-def test_every_configuration_and_variant_is_valid():
-    from configs import btad, mvtec, variants, visa
-    from data.layouts.btad import CATEGORIES as BTAD
-    from data.layouts.mvtec_ad import CATEGORIES as MVTEC
-    from data.layouts.visa import CATEGORIES as VISA
+def test_an_evaluation_leaves_a_running_training_alone(own_images, tmp_path):
+    config = small_config(own_images, train__epochs=1)
+    train(config, tmp_path)
+    being_saved = seed_run(tmp_path).checkpoints / "9.orbax-checkpoint-tmp"
+    being_saved.mkdir()
+    evaluate(config, tmp_path)
+    assert being_saved.is_dir()
+    train(small_config(own_images, train__epochs=2), tmp_path)
+    assert not being_saved.exists()
 
-    for module in (btad, mvtec, visa, folder, demo):
-        for variant in variants.VARIANTS:
-            check_config(module.get_config(variant), devices=1)
-        for table in variants.TABLES:
-            for row in variants.rows_of(module.get_config(table)).values():
-                check_config(row, devices=1)
-    for module, categories in ((btad, BTAD), (mvtec, MVTEC), (visa, VISA)):
-        assert set(module.get_config().epochs_by_category) == set(categories)
-    assert sum(mvtec.EPOCHS[name] * MVTEC_TRAIN_IMAGES[name] for name in MVTEC) == 780_060
+
+def test_a_loss_that_is_not_finite_ends_training_at_once(own_images, tmp_path):
+    config = small_config(own_images, train__learning_rate=1e30)
+    config.train.checkpoint_minutes = 0.0
+    with pytest.raises(UserError, match=r"diverged at step [2-9]: .*learning_rate=1e\+30") as error:
+        train(config, tmp_path)
+    good = newest_step(seed_run(tmp_path).checkpoints)
+    assert f"that of step {good} in" in str(error.value)
+    params = final_state(tmp_path).params
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
