@@ -29,6 +29,11 @@ from dtsnet_jax.training.watch import Watch
 
 ROOT = Path(__file__).parent.parent
 SEED = 111
+MVTEC_TRAIN_IMAGES = {
+    "carpet": 280, "grid": 264, "leather": 245, "tile": 230, "wood": 247, "bottle": 209,
+    "cable": 224, "capsule": 219, "hazelnut": 391, "metal_nut": 220, "pill": 267, "screw": 320,
+    "toothbrush": 60, "transistor": 213, "zipper": 240,
+}  # fmt: skip
 KEY = jax.random.key(0)
 SMALL = {
     "encoder.name": "efficientnet_lite0",

@@ -34,8 +34,8 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, dict]:
     for row in table.rows:
         check_devices(row.config, jax.device_count())
     catalogs = chosen_catalogs(config)
-    learned = learned_catalogs(config, catalogs)
-    for catalog in learned:  # what has changed is refused before anything is trained
+    all_learned = learned_catalogs(config, catalogs)
+    for catalog in all_learned:  # what has changed is refused before anything is trained
         for row in table.rows:
             for seed in row.config.seeds:
                 run = row.trained_in.seed_run(catalog.category, seed)
@@ -45,16 +45,19 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, dict]:
     def measured(row: Row, catalog: Catalog, learns: Catalog, seed: int) -> dict:
         run = row.run.seed_run(catalog.category, seed)
         trained = row.trained_in.seed_run(learns.category, seed)
+        learned = table.images.of(row.config, learns)
+        if trained.trained_step is None:
+            _ = learned.training  # files that cannot be used leave nothing behind
         made_from, last_step = _wanted(table, row, learns)
         images = table.images.of(row.config, catalog)
         result = run.result(last_step, weights=made_from, **scored_from(row.config, images))
         if agreed(result is not None):
             print(f"{row.name}, {run.name}: measured already")
             return result
-        _fit(table, row, table.images.of(row.config, learns), trained, made_from, last_step)
+        _fit(table, row, learned, trained, made_from, last_step)
         return evaluate_seed(table, row, catalog, learns, seed)
 
-    return table.fill(catalogs, learned, measured)
+    return table.fill(catalogs, all_learned, measured)
 
 
 def _wanted(table: Table, row: Row, learns: Catalog) -> tuple[dict[str, str | None], int]:
@@ -81,7 +84,6 @@ def _fit(
     if agreed(-1 if run.trained_step is None else run.trained_step) >= last_step:
         print(f"{row.name}, {run.name}: trained already")
         return
-    _ = images.training  # files that cannot be used leave nothing behind
     with run.training():
         table.run.store_config(table.config)
         row.run.store_config(row.config)

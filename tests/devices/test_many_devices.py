@@ -1,6 +1,5 @@
 """The same numbers on any number of devices and processes; categories dealt out; one for all."""
 
-import json
 import os
 import signal
 import socket
@@ -11,22 +10,20 @@ import time
 import numpy as np
 import pytest
 
-from configs import btad, folder, mvtec
+from configs import btad, mvtec
 from data.catalog import Catalog, Sample, unite
-from dtsnet_jax.config import check_config, load_config, parse_shard
 from dtsnet_jax.errors import UserError
-from dtsnet_jax.inputs import chosen_catalogs, share_catalogs, training_images
-from dtsnet_jax.jobs import run
+from dtsnet_jax.inputs import Images, chosen_catalogs, share_catalogs
 from dtsnet_jax.jobs.train import train
-from dtsnet_jax.results import seed_directory
+from dtsnet_jax.run import newest_step
 from dtsnet_jax.training.progress import read_records
-from tests.test_jobs import (
+from tests.helpers import (
     MVTEC_TRAIN_IMAGES,
     ROOT,
-    SEED,
     SMALL,
-    final_weights,
-    launch,
+    final_state,
+    launch_small,
+    seed_run,
     small_config,
 )
 
@@ -41,7 +38,7 @@ import sys
 import jax, jax.numpy as jnp, numpy as np
 from dtsnet_jax.devices.mesh import data_mesh, replicate, split_batch
 from dtsnet_jax.training.step import make_train_step
-from tests.test_model import KEY, build, random_batch, start
+from tests.helpers import KEY, build, random_batches, start
 results = {"devices": jax.device_count()}
 mesh = data_mesh()
 network, *arrays = build()
@@ -51,10 +48,10 @@ for precision in ("float32", "float64"):
     optimizer, state = start(params, batch_stats)
     state, teacher = replicate((state, teacher), mesh)
     step = make_train_step(network, optimizer)
-    batch = split_batch(random_batch(batch=16), mesh)
+    batch = split_batch(random_batches(batch=16), mesh)
     results[precision] = []
     for _ in range(5):
-        state, loss = step(state, teacher, batch, KEY)
+        state, (loss, _) = step(state, teacher, batch, KEY)
         assert loss.dtype == precision
         results[precision].append(float(loss))
     assert step._cache_size() == 1
@@ -113,7 +110,7 @@ def free_port():
         return listener.getsockname()[1]
 
 
-LONGER = SMALL | {"train.batch_size": 8, "train.epochs": 8}  # eight steps of eight images
+LONGER = {"train.batch_size": 8, "train.epochs": 8}  # eight steps of eight images
 
 
 def train_alone(root, workdir):
@@ -124,21 +121,22 @@ def train_alone(root, workdir):
 
 
 def launch_two(root, workdir):
-    """The same in two processes of two devices each."""
+    """The same in two processes of two devices each, saving as often as they record."""
     port = free_port()
     return [
-        launch(
-            *("--config", "configs/folder.py", "--workdir", workdir),
+        launch_small(
+            root,
+            workdir,
             *(f"--coordinator=localhost:{port}", "--processes=2", f"--process={index}"),
             *(f"--config.{name}={value}" for name, value in LONGER.items()),
-            f"--config.data.root={root}",
+            "--config.train.checkpoint_minutes=0",
             env=environment(2),
         )
         for index in range(2)
     ]
 
 
-def test_two_processes_train_are_killed_and_one_process_continues(own_images, tmp_path):
+def test_two_processes_train_are_stopped_and_one_process_continues(own_images, tmp_path):
     both = launch_two(own_images, tmp_path / "both")
     outputs = [process.communicate() for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
@@ -146,27 +144,24 @@ def test_two_processes_train_are_killed_and_one_process_continues(own_images, tm
     assert "I-AUROC" not in outputs[1][0]  # the first process speaks for all
     assert (tmp_path / "both" / "report.html").is_file()
 
-    killed = launch_two(own_images, tmp_path / "killed")
-    checkpoints = seed_directory(tmp_path / "killed", "parts", SEED) / "checkpoints"
-    while not (checkpoints / "3").is_dir() and killed[0].poll() is None:
+    stopped = launch_two(own_images, tmp_path / "stopped")
+    checkpoints = seed_run(tmp_path / "stopped").checkpoints
+    while not newest_step(checkpoints) and stopped[0].poll() is None:
         time.sleep(0.01)
-    for process in killed:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    assert [process.returncode for process in killed] == [-signal.SIGKILL] * 2
-    for name in ("killed", "whole"):
+    stopped[1].send_signal(signal.SIGTERM)  # one is told, both save and end
+    outputs = [process.communicate() for process in stopped]
+    assert [process.returncode for process in stopped] == [143, 143], outputs
+    assert 0 < newest_step(checkpoints) < 8
+    for name in ("stopped", "whole"):
         train_alone(own_images, tmp_path / name)
 
     losses = {
-        name: [
-            (r["step"], r["loss"])
-            for r in read_records(seed_directory(tmp_path / name, "parts", SEED))
-        ]
-        for name in ("whole", "both", "killed")
+        name: [(r["step"], r["loss"]) for r in read_records(seed_run(tmp_path / name).directory)]
+        for name in ("whole", "both", "stopped")
     }
     assert [step for step, _ in losses["whole"]] == [2, 4, 6, 8]
-    for name in ("both", "killed"):
-        assert int(final_weights(tmp_path / name).step) == 8
+    for name in ("both", "stopped"):
+        assert int(final_state(tmp_path / name).step) == 8
         np.testing.assert_allclose(losses[name], losses["whole"], rtol=LOSS_TOLERANCE)
 
 
@@ -196,20 +191,6 @@ def test_under_slurm_processes_find_each_other():
     assert [f"{index} 4" in err for index, (_, err) in enumerate(outputs)] == [True, True]
 
 
-def test_processes_have_to_be_told_completely(tmp_path):
-    process = launch("--config", "configs/demo.py", "--workdir", tmp_path / "r", "--process=1")
-    _, err = process.communicate()
-    assert process.returncode == 2
-    assert "--coordinator" in err and "Traceback" not in err
-
-
-def test_a_batch_that_the_devices_cannot_share_is_refused():
-    config = folder.get_config()
-    config.train.batch_size = 20
-    with pytest.raises(UserError, match="set it to 16 or 32"):
-        check_config(config, devices=8)
-
-
 def test_shares_are_whole_disjoint_and_of_about_equal_length():
     catalogs = [
         Catalog(name, (Sample(ROOT / "a.png"),) * MVTEC_TRAIN_IMAGES[name], ())
@@ -226,31 +207,6 @@ def test_shares_are_whole_disjoint_and_of_about_equal_length():
         share_catalogs(catalogs, 16, lambda c: 1)
 
 
-@pytest.mark.parametrize("shard", ["4/4", "1", "a/b", "-1/2", "1/0"])
-def test_a_share_that_cannot_be_is_refused(shard):
-    with pytest.raises(UserError, match=r"data\.shard"):
-        parse_shard(shard)
-
-
-def test_a_fleet_trains_its_shares_and_one_report_holds_them_all(miniatures, tmp_path, capsys):
-    config = mvtec.get_config()
-    config.update_from_flattened_dict(
-        SMALL | {"train.epochs": 1, "data.root": str(miniatures / "mvtec_ad")}
-    )
-    config.data.update(category="bottle,carpet", textures=str(miniatures / "textures"))
-    config.data.foreground = "none"
-    for share in range(2):
-        config.data.shard = f"{share}/2"
-        train(config, tmp_path)
-        assert len(list(tmp_path.glob("*/*/result.json"))) == share + 1
-    assert not (tmp_path / "results.json").exists()
-    run("report", load_config(tmp_path), tmp_path)
-    assert "not begun: cable, capsule, grid" in capsys.readouterr().out
-    results = json.loads((tmp_path / "results.json").read_text())
-    assert list(results["categories"]) == ["bottle", "carpet"]
-    assert (tmp_path / "report.html").is_file()
-
-
 def test_one_model_for_all_categories_reports_on_each(miniatures, tmp_path):
     config = btad.get_config()
     config.update_from_flattened_dict(
@@ -259,7 +215,7 @@ def test_one_model_for_all_categories_reports_on_each(miniatures, tmp_path):
     config.update_from_flattened_dict(
         {"data.foreground": "none", "data.textures": str(miniatures / "textures")}
     )
-    report = train(config, tmp_path / "run")
+    (report,) = train(config, tmp_path / "run").values()
     assert list(report["categories"]) == ["01", "02", "03"]
     assert [path.parts[-3] for path in (tmp_path / "run").glob("*/*/checkpoints")] == ["all"]
     results = [result["seeds"][0] for result in report["categories"].values()]
@@ -273,7 +229,8 @@ def test_joined_categories_keep_their_own_foregrounds(miniatures, tfds_data):
     config.data.update(root=str(miniatures / "mvtec_ad"), category="bottle,carpet", image_size=64)
     config.data.foreground = "threshold"
     joined = unite(chosen_catalogs(config))
-    foreground = training_images(config, joined, None).foreground
+    config.data.textures = str(miniatures / "textures")
+    foreground = Images().of(config, joined).training.foreground
     bottles = len(joined.parts[0].train)
     assert foreground[bottles:].all()  # carpet is a texture
     assert 0 < foreground[:bottles].mean() < 1

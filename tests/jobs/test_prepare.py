@@ -18,7 +18,7 @@ from dtsnet_jax.jobs.preview import preview
 from dtsnet_jax.jobs.train import train
 from dtsnet_jax.report.table import METRICS
 from tests import miniature
-from tests.test_jobs import ROOT, SMALL
+from tests.helpers import ROOT, SMALL
 
 CONFIGS = {"mvtec_ad": mvtec, "visa": visa, "btad": btad}
 TWO = {"mvtec_ad": "bottle,carpet", "visa": "candle,pcb1", "btad": "01,03"}
@@ -39,7 +39,7 @@ def small_config(miniatures, name, **changes):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_two_categories_are_trained_and_measured(name, miniatures, tfds_data, tmp_path, capsys):
-    report = train(small_config(miniatures, name), tmp_path / "run")
+    (report,) = train(small_config(miniatures, name), tmp_path / "run").values()
     assert list(report["categories"]) == TWO[name].split(",")
     for result in report["categories"].values():
         assert result["seeds"][0]["step"] == 3  # 2 epochs of 6 images in batches of 4
@@ -59,7 +59,7 @@ def test_prepare_says_what_it_made(miniatures, tfds_data, capsys):
     assert bottle[:5] == ["bottle", "6", "5", "3", "6"]
     assert 30 < float(bottle[5].rstrip("%")) < 50  # a disc of 0.35 of the width
     assert carpet[:5] == ["carpet", "6", "5", "3", "0"]
-    stored = list((tfds_data / "foregrounds" / "threshold").iterdir())
+    stored = list((tfds_data / "foregrounds" / "threshold").glob("*.png"))
     assert len(stored) == miniature.TRAIN
 
 
@@ -151,4 +151,5 @@ def test_a_full_disk_is_reported_in_one_sentence(miniatures, tmp_path):
     assert process.returncode == 2, process.stderr
     assert "could not be written (File too large); make room" in process.stderr
     assert "Traceback" not in process.stderr
-    assert list((tmp_path / "tfds" / "foregrounds" / "threshold").iterdir()) == []
+    assert list((tmp_path / "tfds" / "foregrounds" / "threshold").glob("*.png")) == []
+    assert list((tmp_path / "tfds").rglob("*.partial")) == []

@@ -1,0 +1,75 @@
+"""Configurations: every one is valid, values that cannot work are refused."""
+
+import subprocess
+import sys
+
+import pytest
+
+from configs import btad, demo, folder, mvtec, variants, visa
+from data.layouts.btad import CATEGORIES as BTAD
+from data.layouts.mvtec_ad import CATEGORIES as MVTEC
+from data.layouts.visa import CATEGORIES as VISA
+from dtsnet_jax.config import check_config, check_devices, parse_shard, rows_of
+from dtsnet_jax.errors import UserError
+from tests.helpers import MVTEC_TRAIN_IMAGES, ROOT
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("data.image_size", 250, "set it to 224 or 256"),
+        ("precision", "float16", "bfloat16"),
+        ("scoring.levels", (1, 4), "(1, 2, 3)"),
+        ("synthesis.opacity", (0.5, 1.5), "[0, 1]"),
+        ("student.temperature", 0.0, "more than 0"),
+        ("train.checkpoint_minutes", -1.0, "0 or more"),
+    ],
+)
+def test_values_that_cannot_work_are_refused(field, value, expected):
+    config = demo.get_config()
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(UserError) as error:
+        check_config(config)
+    assert field in str(error.value)
+    assert expected in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("size", "devices", "expected"), [(15, 1, "14 or 16"), (20, 8, "16 or 32"), (2, 8, "to 16")]
+)
+def test_a_batch_that_the_devices_cannot_share_is_refused(size, devices, expected):
+    config = folder.get_config()
+    config.train.batch_size = size
+    check_config(config)
+    with pytest.raises(UserError, match=expected):
+        check_devices(config, devices)
+
+
+@pytest.mark.parametrize("shard", ["4/4", "1", "a/b", "-1/2", "1/0"])
+def test_a_share_that_cannot_be_is_refused(shard):
+    with pytest.raises(UserError, match=r"data\.shard"):
+        parse_shard(shard)
+
+
+def test_every_configuration_and_variant_is_valid():
+    for module in (btad, mvtec, visa, folder, demo):
+        for variant in variants.VARIANTS:
+            check_config(module.get_config(variant))
+        for table in variants.TABLES:
+            rows = rows_of(module.get_config(table))
+            assert tuple(rows) == variants.TABLES[table]
+            for row in rows.values():
+                check_config(row)
+    for module, categories in ((btad, BTAD), (mvtec, MVTEC), (visa, VISA)):
+        assert set(module.get_config().epochs_by_category) == set(categories)
+    assert sum(mvtec.EPOCHS[name] * MVTEC_TRAIN_IMAGES[name] for name in MVTEC) == 780_060
+
+
+def test_configurations_import_nothing_of_the_package():
+    code = (
+        "import sys; from configs import btad, demo, folder, mvtec, variants, visa;"
+        "print([name for name in sys.modules if name.startswith(('dtsnet_jax', 'data'))])"
+    )
+    command = [sys.executable, "-c", code]
+    out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert [name for name in eval(out) if name.split(".")[0] in ("dtsnet_jax", "data")] == []
