@@ -13,14 +13,12 @@ import tempfile
 import time
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 import jax
 
 from benchmarks.photographs import write_photographs
 from benchmarks.steps import Ours
 from dtsnet_jax.devices.processes import choose_cpu_convolutions
-from dtsnet_jax.training.checkpoints import Checkpoints
+from dtsnet_jax.training.checkpoints import Checkpoints, load_state
 from dtsnet_jax.training.progress import METRICS_FILE
 
 ROOT = Path(__file__).parent.parent
@@ -59,19 +57,16 @@ def first_step(root: Path, workdir: Path, compiled: Path) -> tuple[float, str]:
 
 def checkpoint_seconds(name: str, directory: Path) -> tuple[float, float, float, float]:
     """Seconds that saving holds training up, until it is on disk, of loading; and bytes."""
-    state = Ours(name, "float32").state
-    jax.block_until_ready(state)
-    checkpoints = Checkpoints(directory / name, keep=2)
+    state = jax.block_until_ready(Ours(name, "float32").state)
+    with Checkpoints(directory / name, keep=2) as checkpoints:
+        started = time.perf_counter()
+        checkpoints.save(0, state)
+        held_up = time.perf_counter() - started
+        checkpoints.wait()
+        saved = time.perf_counter() - started
     started = time.perf_counter()
-    checkpoints.save(state)
-    held_up = time.perf_counter() - started
-    checkpoints.close()
-    saved = time.perf_counter() - started
-    checkpoints = Checkpoints(directory / name, keep=2)
-    started = time.perf_counter()
-    jax.block_until_ready(checkpoints.restore(state))
+    jax.block_until_ready(load_state(directory / name, 0, state))
     loaded = time.perf_counter() - started
-    checkpoints.close()
     return held_up, saved, loaded, sum(x.nbytes for x in jax.tree.leaves(state))
 
 

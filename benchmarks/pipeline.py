@@ -13,19 +13,16 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import tensorflow as tf
-
 from benchmarks.machine import processor
 from benchmarks.per_sample_loader import loader
 from benchmarks.photographs import write_photographs
 from data.catalog import list_images
-from data.images import decode_images
+from data.images import TrainingImages, decode_images
 from data.options import SynthesisOptions
 from data.perlin import perlin_mask, perlin_noise
-from data.pipeline import TrainingImages, sample_function, training_batches
+from data.pipeline import sample_function, training_batches
 from data.synthesis import mix
+from data.tf import tf
 
 IMAGES, TEXTURES = 64, 64
 SIZE, BATCH = 256, 16

@@ -23,11 +23,13 @@ from flax import nnx
 
 from benchmarks.work import multiply_adds, peak_flops
 from configs import default
-from dtsnet_jax.devices.mesh import split_whole
+from dtsnet_jax.detectors.detector import build_programs, compute_dtype
+from dtsnet_jax.devices.mesh import split_batch, split_whole
 from dtsnet_jax.devices.processes import choose_cpu_convolutions
+from dtsnet_jax.evaluation.scoring import jitted_score_map
 from dtsnet_jax.model.encoder import build_encoder
 from dtsnet_jax.training.feature_cache import FeatureCache
-from dtsnet_jax.training.programs import Programs, compute_dtype
+from dtsnet_jax.weights.teacher import place_teacher
 
 SIZE = 256
 HEADER = ("what", "median s", "least – greatest", "images/s", "GFLOP an image", "of peak", "memory")
@@ -68,39 +70,38 @@ class Ours:
 
     def __init__(self, name: str, precision: str):
         config = default.get_config()
-        config.update_from_flattened_dict(
-            {"encoder.name": name, "precision": precision, "train.accumulate": 1,
-             "scoring.smoothing": 0.0}
-        )  # fmt: skip
-        teacher = build_encoder(name, dtype=compute_dtype(config), rngs=nnx.Rngs(0))
-        self.programs = Programs(config, teacher)
+        config.update_from_flattened_dict({"encoder.name": name, "precision": precision})
+        dtype = compute_dtype(config)
+        encoder = build_encoder(name, dtype=dtype, rngs=nnx.Rngs(0))
+        self.teacher = place_teacher(name, encoder, dtype=dtype)
+        self.programs = build_programs(config, self.teacher)
         self.state = self.programs.initial_state(seed=0)
+        self.score_map = jitted_score_map(SIZE, 0.0, (1, 2, 3))
 
     def train(self, batch: dict) -> jax.Array:
         """One step on arrays that lie on the device; returns the loss."""
-        programs, key = self.programs, jax.random.key(0)
-        self.state, loss = programs.train_step(self.state, programs.teacher, batch, key)
-        return loss
+        step, key = self.programs.train_step, jax.random.key(0)
+        self.state, metrics = step(self.state, self.teacher.arrays, batch, key)
+        return metrics.loss
 
     def score(self, images: jax.Array) -> jax.Array:
         """Score maps."""
-        state, programs = self.state, self.programs
-        levels = programs.level_step(state.params, state.batch_stats, programs.teacher, images)
-        return programs.score_map(levels, (1, 1, 1))
+        state, arrays = self.state, self.teacher.arrays
+        levels = self.programs.level_step(state.params, state.batch_stats, arrays, images)
+        return self.score_map(levels, (1, 1, 1))
 
     def multiply_adds(self) -> tuple[int, int]:
         """Of the teacher and of the student on one image."""
         image = jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), jnp.uint8)
-        state, programs = self.state, self.programs
-        teacher = multiply_adds(programs.teacher_step, programs.teacher, image)
-        both = multiply_adds(
-            programs.level_step, state.params, state.batch_stats, programs.teacher, image
-        )
+        state, programs, arrays = self.state, self.programs, self.teacher.arrays
+        teacher = multiply_adds(programs.teacher_step, arrays, image)
+        weights = state.params, state.batch_stats
+        both = multiply_adds(programs.level_step, *weights, arrays, image)
         return teacher, both - teacher
 
     def memory(self, batch: dict) -> tuple[float, float]:
         """XLA's plan for a step: its bytes, and its own count of FLOP."""
-        arguments = self.state, self.programs.teacher, batch, jax.random.key(0)
+        arguments = self.state, self.teacher.arrays, batch, jax.random.key(0)
         compiled = self.programs.train_step.lower(*arguments).compile()
         plan, cost = compiled.memory_analysis(), compiled.cost_analysis()
         used = plan.temp_size_in_bytes + plan.argument_size_in_bytes + plan.output_size_in_bytes
@@ -110,22 +111,22 @@ class Ours:
 def measure_ours(name: str, precision: str, batch: int, repeats: int, counts: list[int]) -> None:
     """Training with and without the teacher's cache, inference one by one and in batches."""
     ours, peak = Ours(name, precision), peak_flops(precision)
-    mesh, generator = ours.programs.mesh, np.random.default_rng(0)
+    mesh, generator = ours.teacher.mesh, np.random.default_rng(0)
 
     def bytes_of(count: int) -> np.ndarray:
         return generator.integers(0, 256, (count, SIZE, SIZE, 3), np.uint8)
 
     normal = bytes_of(batch)
-    synthetic = split_whole(bytes_of(batch // 2), mesh)
-    teacher_step = partial(ours.programs.teacher_step, ours.programs.teacher)
+    one_batch = {"normal": normal[None], "synthetic": bytes_of(batch // 2)[None]}
+    on_devices = split_batch(one_batch, mesh)
+    teacher_step = partial(ours.programs.teacher_step, ours.teacher.arrays)
     cache = FeatureCache(teacher_step, normal, batch_size=batch, mesh=mesh)
     teacher, student = ours.multiply_adds()
     for cached in (False, True):
-        inputs = {"synthetic": synthetic}
+        inputs = dict(on_devices)
         if cached:
-            inputs["features"] = cache.take(jnp.arange(batch))
-        else:
-            inputs["normal"] = split_whole(normal, mesh)
+            del inputs["normal"]
+            inputs["features"] = cache.take(jnp.arange(batch)[None])
         work = 2 * ((0.5 if cached else 1.5) * teacher + 3 * student)
         memory, counted = ours.memory(inputs)
         title = f"ours, training, batch {batch}, teacher's features " + (

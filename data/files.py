@@ -67,7 +67,7 @@ def remove_abandoned(directory: Path) -> None:
     """Removes what killed processes of this machine left half-written in a directory."""
     here = socket.gethostname()
     for path in directory.glob(f".*{_PARTIAL}"):
-        host, _, process = path.name.rsplit(".", 3)[0].rpartition(".")
+        host, _, process = path.name.rsplit(".", 2)[0].rpartition(".")
         if host.endswith(f".{here}") and process.isdigit() and not _wrote(int(process), path):
             remove(path)
 

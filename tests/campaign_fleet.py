@@ -44,7 +44,7 @@ def store_and_note(mask, path):
         file.write(path.name + chr(10))
     store(mask, path)
 foreground._store = store_and_note
-import launch
+import launch, tests.tiny
 sys.argv = ["launch.py", *arguments]
 launch.app.run(launch.main, flags_parser=launch.parse_flags)
 """

@@ -26,6 +26,7 @@ from dtsnet_jax.training.checkpoints import load_state
 from dtsnet_jax.training.optimizer import build_optimizer
 from dtsnet_jax.training.step import TrainState, split_network
 from dtsnet_jax.training.watch import Watch
+from tests import tiny
 
 ROOT = Path(__file__).parent.parent
 SEED = 111
@@ -36,7 +37,8 @@ MVTEC_TRAIN_IMAGES = {
 }  # fmt: skip
 KEY = jax.random.key(0)
 SMALL = {
-    "encoder.name": "efficientnet_lite0",
+    "encoder.name": "tiny",
+    "encoder.weights": str(tiny.WEIGHTS),
     "data.image_size": 64,
     "train.batch_size": 4,
     "train.accumulate": 1,
@@ -62,8 +64,8 @@ def small_config(root, **changes):
 
 
 def launch(*arguments, **options):
-    """Starts launch.py in a process of its own."""
-    command = [sys.executable, "launch.py", *map(str, arguments)]
+    """Starts launch.py, which here knows the tiny backbone, in a process of its own."""
+    command = [sys.executable, "-m", "tests.tiny", *map(str, arguments)]
     return subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
     )
@@ -120,7 +122,8 @@ def final_state(workdir, category="parts"):
     """The newest state of a run of ``small_config``, on the host."""
     run = seed_run(workdir, category)
     config = small_config("")
-    programs = detector.build_programs(config, table.load_teacher("efficientnet_lite0", "imagenet"))
+    teacher = table.load_teacher(config.encoder.name, config.encoder.weights)
+    programs = detector.build_programs(config, teacher)
     state = load_state(run.checkpoints, newest_step(run.checkpoints), programs.abstract_state())
     return jax.tree.map(np.asarray, state)
 

@@ -88,13 +88,18 @@ class Watch:
         minutes = (time.monotonic() - self._saved_at) / 60
         due, stop = minutes >= self._schedule.checkpoint_minutes, self._interruption.signal
         if jax.process_count() > 1:
-            # Clocks and signals differ. To agree takes time, so it goes with the records.
-            agree = last or step % self._schedule.log_every == 0
-            due, stop = (int(largest(x or 0)) if agree else 0 for x in (due, stop))
+            due, stop = self._agree(due, stop, now=last or step % self._schedule.log_every == 0)
         if due or stop or last:
             self.save(step, state)
         if stop:
             raise Interrupted(stop)
+
+    def _agree(self, due: bool, stop: int | None, *, now: bool) -> tuple[bool, int]:
+        """What any process wants, as their clocks and signals differ; nothing unless it is time."""
+        if not now:
+            return False, 0
+        self.settle()  # collectives that overlap may wait for each other for ever on a CPU
+        return bool(largest(due)), int(largest(stop or 0))
 
     def _diverged(self, step: int, loss: float, gradient_norm: float) -> UserError:
         self._checkpoints.wait()

@@ -1,5 +1,6 @@
 import shutil
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -8,11 +9,14 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
+import data.foreground
 from data.catalog import Catalog, Sample
-from data.foreground import foreground_files, load_foregrounds, threshold_foreground
+from data.foreground import foreground_files, threshold_foreground
+from data.images import decode_foregrounds
 from data.readers import read_catalogs
 from dtsnet_jax.errors import UserError
 from tests import miniature
+from tests.data.processes import at_once
 
 SIZE = 64
 
@@ -40,6 +44,12 @@ def darkness(tmp_path):
     return path
 
 
+def load(catalog, method, size, model=""):
+    """Foregrounds as training has them."""
+    files = foreground_files(catalog, method, model=model)
+    return decode_foregrounds([([sample.path for sample in catalog.train], files)], size)
+
+
 def dark_part(catalog):
     """The true foreground of the miniature's parts, which are darker than their background."""
     images = [Image.open(s.path).convert("L").resize((SIZE, SIZE)) for s in catalog.train]
@@ -65,7 +75,7 @@ def test_threshold_fills_holes_and_takes_even_images_whole():
 
 
 def test_isnet_runs_a_model_from_the_disk(bottle, darkness):
-    masks = load_foregrounds(bottle, "isnet", SIZE, model=str(darkness))
+    masks = load(bottle, "isnet", SIZE, model=str(darkness))
     assert masks.shape == (miniature.TRAIN, SIZE, SIZE)
     assert (masks == dark_part(bottle)).mean() > 0.97
 
@@ -74,7 +84,8 @@ def test_textures_and_none_have_no_background(miniatures, bottle):
     root = str(miniatures / "mvtec_ad")
     (carpet,) = read_catalogs("mvtec_ad", root, "carpet", held_back=0.0)
     assert foreground_files(carpet, "isnet", model="") is None
-    assert load_foregrounds(bottle, "none", SIZE, model="") is None
+    assert foreground_files(bottle, "none", model="") is None
+    assert load(bottle, "none", SIZE).all()
 
 
 def test_masks_are_made_once_and_only_missing_ones_again(bottle, tfds_data):
@@ -85,6 +96,29 @@ def test_masks_are_made_once_and_only_missing_ones_again(bottle, tfds_data):
     assert foreground_files(bottle, "threshold", model="") == files
     after = [path.stat().st_mtime_ns for path in files]
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, True, False] + [True] * 3
+
+
+def test_processes_at_once_make_each_mask_once(bottle, tmp_path):
+    made = tmp_path / "made"
+    results = at_once(noted_foreground_files, bottle, made)
+    stored = list(results[0][0].parent.iterdir())
+    assert all(files == results[0] for files in results)
+    assert made.read_text() == "+" * miniature.TRAIN
+    assert sorted(path for path in stored if path.name != ".locks") == sorted(results[0])
+    assert load(bottle, "threshold", SIZE).mean() == pytest.approx(dark_part(bottle).mean(), abs=0.02)
+
+
+def noted_foreground_files(catalog, made):
+    """Notes each mask in a file, and takes so long that processes meet."""
+
+    def threshold(image):
+        with made.open("a") as file:
+            file.write("+")
+        time.sleep(0.1)
+        return threshold_foreground(image)
+
+    data.foreground.threshold_foreground = threshold
+    return foreground_files(catalog, "threshold", model="")
 
 
 def test_masks_are_found_after_the_images_have_moved(bottle, miniatures, tmp_path):
@@ -101,15 +135,15 @@ def test_a_users_masks(bottle, tmp_path):
         mask = np.zeros((96, 96), np.uint8)
         mask[: 10 + index] = 1
         Image.fromarray(mask).save(directory / f"{sample.path.stem}.png")
-    masks = load_foregrounds(bottle, str(tmp_path / "masks"), 96, model="")
+    masks = load(bottle, str(tmp_path / "masks"), 96)
     assert [mask.sum() for mask in masks] == [96 * (10 + i) for i in range(miniature.TRAIN)]
 
     Image.new("L", (5, 5)).save(directory / "003.png")
     with pytest.raises(UserError, match=r"003\.png' is 5×5 pixels"):
-        load_foregrounds(bottle, str(tmp_path / "masks"), 96, model="")
+        load(bottle, str(tmp_path / "masks"), 96)
     (directory / "004.png").unlink()
     with pytest.raises(UserError, match=r"004\.png' has no foreground mask"):
-        load_foregrounds(bottle, str(tmp_path / "masks"), 96, model="")
+        load(bottle, str(tmp_path / "masks"), 96)
 
 
 def test_images_of_one_name_cannot_share_a_users_mask(bottle, tmp_path):

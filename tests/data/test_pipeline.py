@@ -3,7 +3,6 @@ import sys
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from data.options import SynthesisOptions
 from data.pipeline import TrainingImages, sample_function, training_batches

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
-import tensorflow as tf
 import tensorflow_datasets as tfds
 
+import data.memory
 from data.layouts import elpv
 from data.readers import read_catalogs
-from data.textures import find_textures, load_textures
+from data.textures import find_textures, load_textures, textures_digest
+from data.tf import tf
 from dtsnet_jax.errors import UserError
 from tests.helpers import photograph
 from tests.miniature import save
@@ -94,9 +95,27 @@ class TestElpv:
 class TestTextures:
     def test_scikit_image_photographs_exist(self):
         assert all(path.is_file() for path in find_textures("scikit-image"))
-        textures = load_textures("scikit-image", 32, gray=True)
+        textures = load_textures("scikit-image", 32, gray=True, processes=1)
         assert textures.shape == (14, 32, 32, 3)
         assert (textures[..., 0] == textures[..., 2]).all()
+
+    def test_what_several_processes_cannot_keep_is_refused(self, monkeypatch):
+        monkeypatch.setattr(data.memory, "free_memory", lambda: 600_000)  # 14 textures take 172 kB
+        load_textures("scikit-image", 32, gray=False, processes=3)
+        with pytest.raises(UserError, match=r"14 textures 172\.0 kB, in each of 4 processes"):
+            load_textures("scikit-image", 32, gray=False, processes=4)
+
+    def test_a_source_is_known_by_its_files_not_by_its_place(self, tmp_path):
+        for place in ("here", "there"):
+            for name in ("a", "b"):
+                save(photograph(ord(name)), tmp_path / place / f"{name}.png")
+        here = textures_digest(str(tmp_path / "here"))
+        assert textures_digest(str(tmp_path / "there")) == here
+        save(photograph(0), tmp_path / "there" / "b.png")
+        assert textures_digest(str(tmp_path / "there")) != here
+        assert textures_digest("dtd") == "dtd"
+        with pytest.raises(UserError, match="no directory"):
+            textures_digest(str(tmp_path / "nowhere"))
 
     def test_none_is_refused_with_advice(self):
         with pytest.raises(UserError, match="Describable Textures Dataset"):
@@ -108,7 +127,6 @@ class TestTextures:
 
     def test_dtd_comes_from_tfds(self, tfds_data):
         shades = np.arange(7, dtype=np.uint8) * 30
-        images = [np.full((20, 30, 3), shade, np.uint8) for shade in shades]
         features = tfds.features.FeaturesDict(
             {
                 "file_name": tfds.features.Text(),
@@ -116,25 +134,28 @@ class TestTextures:
                 "label": tfds.features.ClassLabel(num_classes=47),
             }
         )
-        examples = [{"file_name": "x", "image": image, "label": 0} for image in images]
+
+        def split(some_shades):
+            examples = [
+                {"file_name": "x", "image": np.full((20, 30, 3), shade, np.uint8), "label": 0}
+                for shade in some_shades
+            ]
+            return tf.data.Dataset.from_generator(
+                lambda: iter(examples), output_signature=features.get_tensor_spec()
+            )
+
         tfds.dataset_builders.store_as_tfds_dataset(
             name="dtd",
             version="3.0.1",
             features=features,
             split_datasets={
-                "train": tf.data.Dataset.from_generator(
-                    lambda: iter(examples[:3]), output_signature=features.get_tensor_spec()
-                ),
-                "test": tf.data.Dataset.from_generator(
-                    lambda: iter(examples[3:5]), output_signature=features.get_tensor_spec()
-                ),
-                "validation": tf.data.Dataset.from_generator(
-                    lambda: iter(examples[5:]), output_signature=features.get_tensor_spec()
-                ),
+                "train": split(shades[:3]),
+                "test": split(shades[3:5]),
+                "validation": split(shades[5:]),
             },
             data_dir=tfds_data,
         )
-        textures = load_textures("dtd", 16, gray=False)
+        textures = load_textures("dtd", 16, gray=False, processes=1)
         assert textures.shape == (7, 16, 16, 3)
         assert sorted(textures[:, 8, 8, 0]) == sorted(shades)
 
@@ -142,7 +163,7 @@ class TestTextures:
         for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
             monkeypatch.setenv(name, "http://127.0.0.1:9")
         with pytest.raises(UserError, match=r"DTD could not be prepared.*data\.textures=DIR"):
-            load_textures("dtd", 16, gray=False)
+            load_textures("dtd", 16, gray=False, processes=1)
 
     def test_directories_are_searched_to_the_bottom(self, tmp_path):
         save(photograph(0), tmp_path / "images" / "banded" / "banded_0001.jpg")

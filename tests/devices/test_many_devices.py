@@ -41,7 +41,7 @@ from dtsnet_jax.training.step import make_train_step
 from tests.helpers import KEY, build, random_batches, start
 results = {"devices": jax.device_count()}
 mesh = data_mesh()
-network, *arrays = build()
+network, *arrays = build("tiny")
 for precision in ("float32", "float64"):
     jax.config.update("jax_enable_x64", precision == "float64")
     teacher, params, batch_stats = jax.tree.map(lambda x: jnp.asarray(x, precision), arrays)
@@ -110,7 +110,7 @@ def free_port():
         return listener.getsockname()[1]
 
 
-LONGER = {"train.batch_size": 8, "train.epochs": 8}  # eight steps of eight images
+LONGER = {"train.batch_size": 8, "train.epochs": 8, "train.learning_rate": 5e-4}  # eight steps
 
 
 def train_alone(root, workdir):

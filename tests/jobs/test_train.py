@@ -31,7 +31,8 @@ def assert_same_state(ours, expected):
 
 
 def test_train_and_evaluate_a_folder(own_images, tmp_path):
-    config = small_config(own_images)
+    config = small_config(own_images, encoder__name="efficientnet_lite0")
+    config.encoder.weights = "imagenet"
     reports = train(config, tmp_path / "run")
     result = only_result(reports)
     assert result["step"] == result["trained_to"] == result["last_step"] == 8

@@ -1,0 +1,67 @@
+"""Networks whose weights NumPy draws, because JAX compiles a program for every shape it draws."""
+
+from collections.abc import Callable
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from dtsnet_jax.model.backbones import BACKBONES, Backbone
+from dtsnet_jax.model.dtsnet import Student
+from dtsnet_jax.model.encoder import build_encoder
+from dtsnet_jax.model.residual import BasicBlock
+from dtsnet_jax.training.step import split_network
+from dtsnet_jax.weights.teacher import Teacher, place_teacher
+
+TINY = Backbone((8, 16, 32), 64, BasicBlock, (1, 1, 1), 1, (1, 1, 1))
+STUDENT = {"bottleneck": "mff", "reconstruction": True, "noise_scale": 0.1, "temperature": 0.5}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_quickly():
+    """Spares optimisations that take longer than a program that runs only a few times."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def tiny_backbone():
+    """Within the block there is a backbone 'tiny'."""
+    return mock.patch.dict(BACKBONES, tiny=TINY)
+
+
+def draw(build: Callable[[], nnx.Module], seed: int = 0) -> nnx.Module:
+    """The module that a function builds, with random kernels and BatchNorm that does nothing."""
+    module = nnx.eval_shape(build)
+    generator = np.random.default_rng(seed)
+    for path, variable in nnx.to_flat_state(nnx.state(module)):
+        if path[-1] == "kernel":
+            deviation = np.sqrt(2 / np.prod(variable.shape[:-1]))
+            value = generator.normal(0, deviation, variable.shape)
+        else:
+            value = np.full(variable.shape, path[-1] in ("scale", "var"))
+        variable.set_value(jnp.asarray(value, variable.dtype))
+    return module
+
+
+def draw_teacher(name="tiny", dtype=None) -> Teacher:
+    """A teacher on all devices."""
+    with tiny_backbone():
+        encoder = draw(lambda: build_encoder(name, dtype=dtype, rngs=nnx.Rngs(0)))
+        return place_teacher(name, encoder, dtype=dtype)
+
+
+def draw_student(name="tiny", dtype=None, **options) -> Student:
+    """A student; ``options`` replace the paper's."""
+    options = STUDENT | options
+    with tiny_backbone():
+        return draw(lambda: Student(name, **options, dtype=dtype, rngs=nnx.Rngs(0)), seed=1)
+
+
+def draw_network(name="tiny", dtype=None):
+    """As ``tests.helpers.build``: graphs, teacher's arrays, parameters and batch statistics."""
+    teacher = draw_teacher(name, dtype)
+    return split_network(teacher.backbone, teacher.encoder, draw_student(name, dtype))
