@@ -1,7 +1,7 @@
 """Starts a job: ``python launch.py --config configs/demo.py [--config.FIELD=VALUE …]``."""
 
+import errno
 import re
-import signal
 import sys
 from pathlib import Path
 
@@ -9,6 +9,12 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from dtsnet_jax.errors import Interrupted, UserError
+from dtsnet_jax.training.interruption import end_on_signals
+
+# A full disk, and files and directories that may not be used.
+UNUSABLE = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOLCK
+)  # fmt: skip
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration, FILE.py or FILE.py:NAME.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; runs/NAME if not given.")
@@ -40,23 +46,30 @@ def run_job() -> None:
         raise UserError("--config is missing; try --config configs/demo.py, or see README.md.")
     choose_cpu_convolutions()
     start_processes(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    end_on_signals()  # again: to connect processes, JAX takes SIGTERM for itself
     config = _CONFIG.value or Run(Path(_WORKDIR.value)).config()
     do_job(_JOB.value, config, Path(_WORKDIR.value or Path("runs") / config.name))
 
 
 def main(_: list[str]) -> None:
     """Runs the job; a user's mistake ends with one sentence and exit code 2."""
-    from dtsnet_jax.training.interruption import SIGNALS, raise_interrupted
-
     logging.set_verbosity(logging.ERROR)
-    for number in SIGNALS:
-        signal.signal(number, raise_interrupted)
+    end_on_signals()
     try:
         run_job()
     except UserError as error:
         sys.exit(_fail(str(error)))
+    except OSError as error:
+        if error.errno not in UNUSABLE:
+            raise
+        sys.exit(
+            _fail(
+                f"'{error.filename or 'a file'}' cannot be used ({error.strerror}); make room or "
+                "mend its permissions, then the same command continues."
+            )
+        )
     except Interrupted as interrupted:
-        print("\ninterrupted; the same command continues from the last checkpoint", file=sys.stderr)
+        print("\ninterrupted; the same command continues where this one stopped", file=sys.stderr)
         sys.exit(128 + interrupted.signal)
 
 

@@ -16,7 +16,7 @@ from data.files import (
     file_digest,
     locked,
     partial_path,
-    remove_abandoned,
+    remove_partials,
 )
 from dtsnet_jax.errors import UserError, first_line
 
@@ -113,7 +113,7 @@ def extracted_archive(archive: Archive, directory: Path, *, fetch: bool) -> Path
             _verify(archive, path)
         else:
             _download(archive, path)
-        remove_abandoned(directory)
+        remove_partials(target)
         _extract(path, target)
     return target
 

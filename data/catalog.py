@@ -1,7 +1,7 @@
 """What a data set consists of: a list of files with labels, before anything is decoded."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,6 +92,31 @@ def unite(catalogs: Sequence[Catalog]) -> Catalog:
         tuple(sample for catalog in catalogs for sample in catalog.test),
         parts=tuple(catalogs),
     )
+
+
+def share_catalogs(
+    catalogs: Sequence[Catalog], count: int, epochs: Callable[[Catalog], int]
+) -> list[list[Catalog]]:
+    """Deals categories out to ``count`` launches of about equal length.
+
+    The longest ones are dealt first, each to the launch that has the least to do so far; the
+    length of a category is its number of image visits, epochs times training images.
+
+    Raises:
+      UserError: there are more launches than categories.
+    """
+    if count > len(catalogs):
+        raise UserError(
+            f"data.shard asks for {count} shares of {len(catalogs)} categories; use at most "
+            f"{len(catalogs)} shares."
+        )
+    visits = {c.category: epochs(c) * len(c.train) for c in catalogs}
+    shares, totals = [set() for _ in range(count)], [0] * count
+    for catalog in sorted(catalogs, key=lambda c: -visits[c.category]):
+        least = totals.index(min(totals))
+        shares[least].add(catalog.category)
+        totals[least] += visits[catalog.category]
+    return [[c for c in catalogs if c.category in share] for share in shares]
 
 
 def list_images(directory: Path) -> tuple[list[Path], list[Path]]:

@@ -16,6 +16,8 @@ import pooch
 import psutil
 import requests
 
+from dtsnet_jax.errors import UserError
+
 _PARTIAL = ".partial"
 
 
@@ -72,6 +74,18 @@ def remove_abandoned(directory: Path) -> None:
             remove(path)
 
 
+def remove_partials(path: Path) -> None:
+    """Removes what anybody left half-written of ``path``; only who holds its lock may ask."""
+    for partial in path.parent.glob(f".{path.name}.*{_PARTIAL}"):
+        remove(partial)
+
+
+def discard(path: Path) -> None:
+    """Removes a file or directory that at no moment is there in part under its name."""
+    name = f".{path.name}.{socket.gethostname()}.{os.getpid()}.discarded{_PARTIAL}"
+    remove(path.replace(path.with_name(name)))
+
+
 def _wrote(process: int, path: Path) -> bool:
     """Whether a process is alive and old enough to have made a file."""
     try:
@@ -126,10 +140,18 @@ def files_digest(paths: Sequence[Path | None]) -> str:
 
     Args:
       paths: the files; None stands for an absent one.
+
+    Raises:
+      UserError: one cannot be read.
     """
-    with ThreadPoolExecutor() as pool:
-        digests = pool.map(lambda path: "-" if path is None else file_digest(path), paths)
-        return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    try:
+        with ThreadPoolExecutor() as pool:
+            digests = pool.map(lambda path: "-" if path is None else file_digest(path), paths)
+            return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    except OSError as error:
+        raise UserError(
+            f"'{error.filename}' cannot be read ({error.strerror}); replace or remove it."
+        ) from error
 
 
 def download(address: str, path: Path, *, check: Callable[[Path], None]) -> None:
@@ -146,7 +168,7 @@ def download(address: str, path: Path, *, check: Callable[[Path], None]) -> None
       OSError, requests.RequestException: no connection, no such file, or a full disk.
     """
     with locked(path):
-        remove_abandoned(path.parent)
+        remove_partials(path)
         if path.is_file():
             return
         with partial_path(path) as partial:

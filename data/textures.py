@@ -109,12 +109,14 @@ def _load_dtd(size: int, processes: int) -> np.ndarray:
     import tensorflow_datasets as tfds  # isort: skip
 
     try:
-        with locked(data_directory() / "dtd"):  # prepared once
-            builder = tfds.builder("dtd", data_dir=data_directory())
-            if not builder.is_prepared():  # asked first, as TFDS retries for minutes
-                requests.head(DTD_ADDRESS, timeout=20).raise_for_status()
-            config = tfds.download.DownloadConfig(try_download_gcs=False)
-            builder.download_and_prepare(download_config=config)
+        builder = tfds.builder("dtd", data_dir=data_directory())
+        if not builder.is_prepared():
+            with locked(data_directory() / "dtd"):  # prepared once
+                requests.head(
+                    DTD_ADDRESS, timeout=20
+                ).raise_for_status()  # TFDS retries for minutes
+                config = tfds.download.DownloadConfig(try_download_gcs=False)
+                builder.download_and_prepare(download_config=config)
     except Exception as error:  # of TFDS and its downloader, many kinds
         raise UserError(
             f"DTD could not be prepared by TFDS ({first_line(error)}); {_ADVICE}"

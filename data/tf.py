@@ -4,31 +4,37 @@ What needs TensorFlow imports it from here, so that only what synthesises pays f
 """
 
 import os
-import re
+import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_NOTICE = re.compile(
+_NOTICE = (
     r"I\d{4} |\S+ \S+: I |WARNING: All log messages before absl|To enable the following instruction"
 )
+# A process of its own, so that the last words of one that is aborted are passed on as well.
+_FILTER = f"""
+import re, sys
+for line in sys.stdin:
+    if not re.match({_NOTICE!r}, line):
+        sys.stderr.write(line)
+        sys.stderr.flush()
+"""
 
 
 @contextmanager
 def _without_notices() -> Iterator[None]:
-    """Holds back what C++ writes to standard error and passes on all but notices afterwards."""
+    """Keeps C++ from writing notices to standard error; everything else is passed on."""
     sys.stderr.flush()
     real = os.dup(2)
-    with tempfile.TemporaryFile("w+", errors="replace") as held:
-        os.dup2(held.fileno(), 2)
+    command = [sys.executable, "-I", "-S", "-c", _FILTER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=real) as passing_on:
+        os.dup2(passing_on.stdin.fileno(), 2)
         try:
             yield
         finally:
             os.dup2(real, 2)
             os.close(real)
-            held.seek(0)
-            sys.stderr.writelines(line for line in held if not _NOTICE.match(line))
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only

@@ -49,7 +49,7 @@ ELSEWHERE = (
     "data.category",
     "data.shard",
     "data.textures",
-    "data.foreground_model",
+    "data.foreground",
     "train.epochs",
     "train.cache_teacher",
     "train.evaluate_every",
@@ -165,6 +165,11 @@ def parse_shard(shard: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def synthesize_every(config: ConfigDict) -> int:
+    """The last of how many samples is synthesised; 0 where nothing is."""
+    return config.synthesis.every if config.detector == "student" else 0
+
+
 def epochs_of(config: ConfigDict, category: str) -> int:
     """The epochs of a category: ``train.epochs``, or where that is 0 the data set's list.
 
@@ -230,8 +235,23 @@ def training_settings(config: ConfigDict) -> dict[str, object]:
 
 def settings_digest(config: ConfigDict) -> str:
     """SHA-256 of ``training_settings``."""
-    settings = json.dumps(training_settings(config), sort_keys=True)
-    return hashlib.sha256(settings.encode()).hexdigest()
+    return _digest(training_settings(config))
+
+
+def _digest(settings: dict[str, object]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def scoring_settings(config: ConfigDict) -> dict[str, object]:
+    """The fields that scores depend on beside the weights."""
+    scoring = {k: v for k, v in flatten(config).items() if k.startswith("scoring.")}
+    del scoring["scoring.batch_size"]
+    return scoring
+
+
+def scoring_digest(config: ConfigDict) -> str:
+    """SHA-256 of ``scoring_settings``."""
+    return _digest(scoring_settings(config))
 
 
 def find_change(stored: ConfigDict, wanted: ConfigDict) -> tuple[str, object, object] | None:

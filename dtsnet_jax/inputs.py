@@ -1,7 +1,7 @@
 """What a configuration says about images, carried out: catalogs, textures, decoded images."""
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from data.catalog import ALL, Catalog, unite
+from data.catalog import ALL, Catalog, share_catalogs, unite
 from data.files import files_digest
 from data.foreground import foreground_files
 from data.images import (
@@ -24,9 +24,8 @@ from data.memory import image_bytes, plan_memory, training_bytes
 from data.options import SynthesisOptions
 from data.readers import read_catalogs
 from data.textures import load_textures, textures_digest
-from dtsnet_jax.config import epochs_of, parse_shard
+from dtsnet_jax.config import epochs_of, parse_shard, synthesize_every
 from dtsnet_jax.devices.processes import processes_here
-from dtsnet_jax.errors import UserError
 
 
 def chosen_catalogs(config: ConfigDict) -> list[Catalog]:
@@ -50,31 +49,6 @@ def chosen_catalogs(config: ConfigDict) -> list[Catalog]:
             if sample.mask is not None:
                 check_mask_size(sample.mask, sample.path)
     return catalogs
-
-
-def share_catalogs(
-    catalogs: Sequence[Catalog], count: int, epochs: Callable[[Catalog], int]
-) -> list[list[Catalog]]:
-    """Deals categories out to ``count`` launches of about equal length.
-
-    The longest ones are dealt first, each to the launch that has the least to do so far; the
-    length of a category is its number of image visits, epochs times training images.
-
-    Raises:
-      UserError: there are more launches than categories.
-    """
-    if count > len(catalogs):
-        raise UserError(
-            f"data.shard asks for {count} shares of {len(catalogs)} categories; use at most "
-            f"{len(catalogs)} shares."
-        )
-    visits = {c.category: epochs(c) * len(c.train) for c in catalogs}
-    shares, totals = [set() for _ in range(count)], [0] * count
-    for catalog in sorted(catalogs, key=lambda c: -visits[c.category]):
-        least = totals.index(min(totals))
-        shares[least].add(catalog.category)
-        totals[least] += visits[catalog.category]
-    return [[c for c in catalogs if c.category in share] for share in shares]
 
 
 def learned_catalogs(config: ConfigDict, catalogs: list[Catalog]) -> list[Catalog]:
@@ -165,7 +139,7 @@ class CategoryImages:
     def _foreground_files(self) -> list[tuple]:
         """Of each part the images and the files of their foregrounds, None where all is one."""
         data = self._config.data
-        method = data.foreground if self._config.synthesis.every else "none"
+        method = data.foreground if synthesize_every(self._config) else "none"
         return [
             (
                 [sample.path for sample in part.train],
@@ -180,7 +154,7 @@ class CategoryImages:
         Raises:
           UserError: a file is missing, or a foreground cannot be made.
         """
-        synthesizes = bool(self._config.synthesis.every)
+        synthesizes = synthesize_every(self._config) > 0
         masks = [file for _, files in self._foreground_files for file in files or ()]
         return {
             "training images": self.training_digest,
@@ -220,7 +194,7 @@ class CategoryImages:
         batches = training_batches(
             self.training,
             batch_size=batch_size,
-            synthesize_every=self._config.synthesis.every,
+            synthesize_every=synthesize_every(self._config),
             options=synthesis_options(self._config),
             seed=seed,
             first_step=first_step * accumulate,
@@ -302,7 +276,7 @@ class Images:
         Raises:
           UserError: there are none, or a file cannot be used.
         """
-        if not config.synthesis.every:
+        if not synthesize_every(config):
             return None
         key = (config.data.textures, config.data.image_size, config.synthesis.gray_textures)
         if key not in self._textures:

@@ -8,6 +8,7 @@ WORKDIR/CATEGORY/seed-N/checkpoints/STEP  (bank.npz of the nearest neighbours)
 WORKDIR/CATEGORY/seed-N/best/STEP         of the protocol 'best_on_test'
 WORKDIR/CATEGORY/seed-N/metrics.jsonl     and TensorBoard's events
 WORKDIR/CATEGORY/seed-N/result.json       and the pictures: gallery/, heatmaps/
+WORKDIR/.locks                            keeps launches from disturbing each other
 """
 
 import json
@@ -18,9 +19,9 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from data.files import locked, remove_abandoned, write_text
+from data.files import locked, remove, remove_abandoned, write_text
 from dtsnet_jax.config import find_change, read_config
-from dtsnet_jax.devices.processes import is_first
+from dtsnet_jax.devices.processes import agreed, from_first, is_first, wait_for_all
 from dtsnet_jax.errors import UserError
 
 CONFIG_FILE = "config.json"
@@ -93,15 +94,16 @@ class SeedRun:
     @property
     def trained_step(self) -> int | None:
         """The step that training has reached; 0 for a bank; None if there is nothing."""
-        return 0 if self.bank.is_file() else newest_step(self.checkpoints)
+        return from_first(lambda: 0 if self.bank.is_file() else newest_step(self.checkpoints))
 
     def record(self) -> dict:
         """What training stored when it began, or {}.
 
-        'made_from': the fingerprint of the weights; 'last_step': the step they are to reach;
-        'cached_features': whether the teacher's features are kept, absent before that is decided.
+        'made_from': the fingerprint of the weights; 'epochs' and 'last_step': what they are to
+        reach; 'cached_features': whether the teacher's features are kept, absent before that is
+        decided.
         """
-        return _read(self._record_file) or {}
+        return from_first(lambda: _read(self._record_file)) or {}
 
     def check_unchanged(self, made_from: dict[str, str | None], last_step: int) -> None:
         """Refuses to continue, or to call finished, what was made from something else.
@@ -128,12 +130,13 @@ class SeedRun:
                 f"train.epochs asks for; set train.epochs as it was, {_ADVICE}."
             )
 
-    def begin(self, made_from: dict[str, str | None], last_step: int) -> None:
-        """Stores what the weights are made from; to be called before training."""
-        cached = {k: v for k, v in self.record().items() if k == "cached_features"}
-        if self.trained_step is None:
-            cached = {}
-        write_json(self._record_file, {"made_from": made_from, "last_step": last_step, **cached})
+    def begin(self, made_from: dict[str, str | None], *, epochs: int, last_step: int) -> None:
+        """Stores what the weights are made from and are to reach; to be called before training."""
+        record = self.record() if self.trained_step is not None else {}
+        new = record | {"made_from": made_from, "epochs": epochs, "last_step": last_step}
+        if new != record:
+            write_json(self._record_file, new)
+        wait_for_all("record")
 
     def decide_caching(self, cached: bool) -> None:
         """Stores whether the teacher's features are kept, which the last digits depend on."""
@@ -146,20 +149,34 @@ class SeedRun:
         Raises:
           UserError: another launch is at it.
         """
-        if not is_first():
-            yield
-            return
         with ExitStack() as stack:
-            try:
-                lock = self.run / f"{self.category}-seed-{self.seed}"
-                stack.enter_context(locked(lock, wait=False))
-            except BlockingIOError as error:
+            free = True
+            if is_first():
+                try:
+                    lock = self.run / f"{self.category}-seed-{self.seed}"
+                    stack.enter_context(locked(lock, wait=False))
+                except BlockingIOError:
+                    free = False
+            if not agreed(free):
                 raise UserError(
                     f"'{self.directory}' is being trained by another process; wait for it, or "
                     "start a new run with --workdir=DIR."
-                ) from error
-            for directory in (self.run, self.directory.parent, self.directory):
-                remove_abandoned(directory)
+                )
+            yield
+
+    @contextmanager
+    def measuring(self) -> Iterator[None]:
+        """Within the block there is no result, for its pictures are about to be drawn anew.
+
+        Launches that measure the same wait for each other.
+        """
+        with ExitStack() as stack:
+            if is_first():
+                stack.enter_context(locked(self.run / f"{self.category}-seed-{self.seed}-result"))
+                self._result_file.unlink(missing_ok=True)
+                for path in (self.gallery, self.heatmaps):
+                    remove(path)
+                remove_abandoned(self.directory)
             yield
 
     def result(self, last_step: int, **made_from: object) -> dict | None:
@@ -169,7 +186,7 @@ class SeedRun:
           last_step: the step that the weights were to reach.
           made_from: the parts of its 'made_from' that have to be as given.
         """
-        result = _read(self._result_file)
+        result = from_first(lambda: _read(self._result_file))
         if result is None or result["trained_to"] != last_step:
             return None
         stored = result["made_from"]
@@ -198,6 +215,11 @@ class Run:
     def categories(self) -> list[str]:
         """The categories that something has been measured of, finished or not."""
         return sorted({path.parts[-3] for path in self.directory.glob("*/seed-*/result.json")})
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether anything has been trained here."""
+        return from_first(lambda: any(self.directory.glob("*/seed-*/made_from.json")))
 
     def config(self) -> ConfigDict:
         """The settings of the run.
@@ -231,10 +253,20 @@ class Run:
             )
 
     def store_config(self, config: ConfigDict) -> None:
-        """Writes the settings of all launches: the share of one of them is left out."""
+        """Writes the settings of all launches: the share of one of them is left out.
+
+        Raises:
+          UserError: another launch has stored other settings meanwhile.
+        """
+        if not is_first():
+            return
         settings = json.loads(config.to_json())
         settings["data"]["shard"] = ""
-        write_json(self.directory / CONFIG_FILE, settings)
+        path = self.directory / CONFIG_FILE
+        with locked(path):
+            self.check_same(config)
+            if _read(path) != settings:
+                write_json(path, settings)
 
 
 def newest_step(directory: Path) -> int | None:

@@ -20,7 +20,7 @@ from data.files import partial_path
 from data.memory import format_bytes
 from dtsnet_jax.detectors.fitted import Fitted
 from dtsnet_jax.devices.mesh import map_batches, replicate
-from dtsnet_jax.devices.processes import agreed, is_first, wait_for_all
+from dtsnet_jax.devices.processes import from_first, is_first, wait_for_all
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.evaluation.scoring import ScoringOptions, upsample
 from dtsnet_jax.inputs import CategoryImages
@@ -133,23 +133,22 @@ class NeighborDetector:
     def fit(
         self, images: CategoryImages, run: SeedRun, *, epochs: int, scoring: ScoringOptions
     ) -> None:
-        """Fills the bank of a category unless that is done already.
+        """Fills the bank of a category.
 
         The candidates, the projection and the first centre follow from the run's seed.
         """
         del epochs, scoring
-        if not agreed(run.bank.is_file()):
-            started = time.monotonic()
-            bank = self._choose_bank(images, run.seed)
-            if is_first():
-                with partial_path(run.bank) as partial_file, partial_file.open("wb") as file:
-                    np.savez(file, bank=bank, seconds=time.monotonic() - started)
-            wait_for_all("bank")
+        started = time.monotonic()
+        bank = self._choose_bank(images, run.seed)
+        if is_first():
+            with partial_path(run.bank) as partial_file, partial_file.open("wb") as file:
+                np.savez(file, bank=bank, seconds=time.monotonic() - started)
+        wait_for_all("bank")
 
     def load(self, images: CategoryImages, run: SeedRun, scoring: ScoringOptions) -> Fitted:
         """Loads a bank."""
         del images
-        if not run.bank.is_file():
+        if not from_first(run.bank.is_file):
             raise UserError(
                 f"'{run.bank}' does not exist; fill it first with --job=train and the same "
                 "--workdir."

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from dtsnet_jax.detectors.fitted import Fitted
 from dtsnet_jax.devices.mesh import map_batches
-from dtsnet_jax.devices.processes import agreed
+from dtsnet_jax.devices.processes import from_first
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.evaluation.measure import measure
 from dtsnet_jax.evaluation.scoring import ScoringOptions, jitted_score_map
@@ -36,7 +36,7 @@ class StudentDetector:
     def fit(
         self, images: CategoryImages, run: SeedRun, *, epochs: int, scoring: ScoringOptions
     ) -> None:
-        """Trains one student, or does nothing where it has been trained already."""
+        """Trains one student."""
 
         def measure_state(state: TrainState) -> dict[str, float]:
             scored = self.fitted((state.params, state.batch_stats), images, scoring)
@@ -54,19 +54,24 @@ class StudentDetector:
 
     def load(self, images: CategoryImages, run: SeedRun, scoring: ScoringOptions) -> Fitted:
         """Loads the weights that the protocol names."""
+        trained_to = run.trained_step or 0  # before the weights, which may move on meanwhile
         chosen = self._schedule.keep_best and images.catalog.test
         directory = run.best if chosen else run.checkpoints
-        step = agreed(newest_step(directory) or 0)
+        step = from_first(lambda: newest_step(directory)) if chosen else trained_to
         if not step:
             raise UserError(
                 f"'{directory}' holds no complete checkpoint; train it first with --job=train and "
                 "the same --workdir."
             )
-        weights = load_weights(directory, int(step), self.programs.abstract_state())
+        try:
+            weights = load_weights(directory, step, self.programs.abstract_state())
+        except (OSError, ValueError):
+            if from_first(lambda: newest_step(directory)) == step:
+                raise
+            return self.load(images, run, scoring)  # a training beside us has replaced it
         seconds = sum(record.get("seconds", 0.0) for record in read_records(run.directory))
-        trained_to = int(agreed(run.trained_step or 0))
         return self.fitted(
-            weights, images, scoring, step=int(step), trained_to=trained_to, seconds=seconds
+            weights, images, scoring, step=step, trained_to=trained_to, seconds=seconds
         )
 
     def fitted(

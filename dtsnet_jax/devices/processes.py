@@ -1,11 +1,14 @@
 """How XLA and several processes are set up before the first device is used, and who writes."""
 
+import json
 import os
 import socket
 import sys
 import zlib
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -90,6 +93,22 @@ def agreed(value: float) -> float:
     if jax.process_count() == 1:
         return value
     return multihost_utils.broadcast_one_to_all(np.float64(value)).item()
+
+
+def from_first(read: Callable[[], Any]) -> Any:
+    """What the first process reads, on every process; all have to call it.
+
+    Disks that several machines share may show a file to one of them before the others.
+
+    Args:
+      read: returns what JSON can hold.
+    """
+    if jax.process_count() == 1:
+        return read()
+    text = json.dumps(read()).encode() if is_first() else b""
+    length = int(agreed(len(text)))
+    padded = np.frombuffer(text.ljust(length), np.uint8)[:length]
+    return json.loads(multihost_utils.broadcast_one_to_all(padded).tobytes())
 
 
 def largest(value: float) -> float:

@@ -7,7 +7,6 @@ from ml_collections import ConfigDict
 
 from dtsnet_jax.config import check_config
 
-JOBS = ("prepare", "preview", "train", "evaluate", "report")
 OF_A_RUN = ("evaluate", "report")  # these go by the settings that the run has stored
 
 
@@ -15,7 +14,8 @@ def do_job(job: str, config: ConfigDict, workdir: Path) -> None:
     """Does one job.
 
     Args:
-      job: one of ``JOBS``; the module of this name has a function of this name.
+      job: 'prepare', 'preview', 'train', 'evaluate' or 'report'; the module of this name has a
+        function of this name.
       config: all fields of ``configs/default.py``.
       workdir: the run's directory.
 

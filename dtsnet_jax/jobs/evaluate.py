@@ -6,8 +6,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from data.catalog import Catalog
-from data.files import remove
-from dtsnet_jax.config import flatten
+from dtsnet_jax.config import epochs_of, scoring_settings
 from dtsnet_jax.detectors.detector import scoring_options
 from dtsnet_jax.detectors.fitted import Fitted
 from dtsnet_jax.devices.processes import is_first
@@ -40,7 +39,10 @@ def evaluate(config: ConfigDict, workdir: Path) -> dict[str, dict]:
     catalogs = chosen_catalogs(config)
 
     def measured(row: Row, catalog: Catalog, learns: Catalog, seed: int) -> dict:
-        return evaluate_seed(table, row, catalog, learns, seed)
+        result = evaluate_seed(table, row, catalog, learns, seed)
+        for one in (table, row):  # with the scoring that was asked for
+            one.run.store_config(one.config)
+        return result
 
     return table.fill(catalogs, learned_catalogs(config, catalogs), measured)
 
@@ -73,38 +75,61 @@ def evaluate_seed(table: Table, row: Row, catalog: Catalog, learns: Catalog, see
             f"'{trained.directory}' holds nothing that was trained; train it first with "
             "--job=train and the same --workdir."
         )
-    calibrated_on = record["made_from"]["training images"]
-    if row.config.scoring.calibrate and calibrated_on != learned.training_digest:
-        raise UserError(
-            f"scoring.calibrate takes the training images of {trained.name}, but they have changed "
-            "since; give those that the run was trained on."
-        )
-    fitted = table.detector(row).load(learned, trained, scoring_options(row.config))
-    if fitted.trained_to < record["last_step"]:
-        print(
-            f"{run.name}: NOT FINISHED, at step {fitted.trained_to} of {record['last_step']}; "
-            "--job=train continues it"
-        )
-    result = _result(row, fitted, images, run, pictures=seed == row.config.seeds[0])
-    records = read_records(trained.directory)
-    if row.trained_in != row.run:  # whose metrics during training were scored in another way
-        records = [one for one in records if "epoch" not in one]
-    result |= {
-        "seed": seed,
-        "last_step": record["last_step"],
-        "made_from": {"weights": record["made_from"]} | scored_from(row.config, images),
-        "environment": environment(),
-        "records": records,
-    }
-    run.store_result(result)
+    _check_record(table, row, learned, trained, record)
+    with run.measuring():
+        fitted = table.detector(row).load(learned, trained, scoring_options(row.config))
+        if fitted.trained_to < record["last_step"]:
+            print(
+                f"{run.name}: NOT FINISHED, at step {fitted.trained_to} of {record['last_step']}; "
+                "--job=train continues it"
+            )
+        result = _result(row, fitted, images, run, pictures=seed == row.config.seeds[0])
+        records = read_records(trained.directory)
+        if row.trained_in != row.run:  # whose metrics during training were scored in another way
+            records = [one for one in records if "epoch" not in one]
+        result |= {
+            "seed": seed,
+            "last_step": record["last_step"],
+            "made_from": {"weights": record["made_from"]} | scored_from(row.config, images),
+            "environment": environment(),
+            "records": records,
+        }
+        run.store_result(result)
     return result
+
+
+def _check_record(
+    table: Table, row: Row, learned: CategoryImages, trained: SeedRun, record: dict
+) -> None:
+    """Refuses to score weights with what they were not trained with.
+
+    Raises:
+      UserError: the teacher, the epochs or, where they matter, the training images differ.
+    """
+    epochs = epochs_of(row.config, learned.catalog.category)
+    if record["epochs"] != epochs:
+        raise UserError(
+            f"'{trained.directory}' was to be trained for {record['epochs']} epochs, but "
+            f"{epochs} are asked for; --job=train continues it."
+        )
+    wanted = {"teacher": table.teacher(row).digest}
+    if row.config.scoring.calibrate:
+        wanted["training images"] = learned.training_digest
+    for what, digest in wanted.items():
+        if record["made_from"][what] != digest:
+            raise UserError(
+                f"'{trained.directory}' was trained with other {what} than there are now; give "
+                "those that it was trained with."
+            )
 
 
 def scored_from(config: ConfigDict, images: CategoryImages) -> dict[str, object]:
     """What a result depends on beside the weights."""
-    scoring = {k: v for k, v in flatten(config).items() if k.startswith("scoring.")}
-    del scoring["scoring.batch_size"]
-    return {"protocol": config.protocol, "scoring": scoring, "test images": images.test_digest}
+    return {
+        "protocol": config.protocol,
+        "scoring": scoring_settings(config),
+        "test images": images.test_digest,
+    }
 
 
 def _result(
@@ -143,9 +168,9 @@ def _result(
 def _draw(
     run: SeedRun, test: EvaluationImages, maps, threshold: float | None, *, heatmaps: bool
 ) -> list[dict]:
-    """Draws all pictures anew and returns the cases of the gallery."""
-    for directory in (run.gallery, run.heatmaps):
-        remove(directory)
+    """Draws all pictures and returns the cases of the gallery, their files below the run's."""
     if heatmaps:
         write_heatmaps(run.heatmaps, test.catalog.test, test.images, maps, test.masks)
-    return write_gallery(run.gallery, test.catalog.test, test.images, test.masks, maps, threshold)
+    cases = write_gallery(run.gallery, test.catalog.test, test.images, test.masks, maps, threshold)
+    below = run.gallery.relative_to(run.run).as_posix()
+    return [case | {"file": f"{below}/{case['file']}"} for case in cases]

@@ -5,7 +5,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from data.catalog import ALL
-from dtsnet_jax.config import chosen_categories
+from dtsnet_jax.config import chosen_categories, epochs_of, scoring_settings
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.jobs.table import Results, Row, Table
 from dtsnet_jax.run import SeedRun
@@ -26,6 +26,7 @@ def report(config: ConfigDict, workdir: Path) -> dict[str, dict]:
     Raises:
       UserError: no category is finished.
     """
+    config.data.shard = ""  # of all launches
     table = Table(config, workdir)
     results: Results = {row.name: {} for row in table.rows}
     found = sorted({category for row in table.rows for category in row.run.categories})
@@ -50,11 +51,18 @@ def report(config: ConfigDict, workdir: Path) -> dict[str, dict]:
 
 
 def _finished(row: Row, category: str, learns: str) -> list[tuple[SeedRun, dict | None]]:
-    """For every seed its result, None unless it is that of finished weights."""
+    """For every seed its result, None unless it is that of finished weights, scored as asked."""
     results = []
     for seed in row.config.seeds:
         run, trained = row.run.seed_run(category, seed), row.trained_in.seed_run(learns, seed)
         record = trained.record()
-        result = record and run.result(record["last_step"], weights=record["made_from"])
-        results.append((run, result or None))
+        result = None
+        if record and record["epochs"] == epochs_of(row.config, learns):
+            result = run.result(
+                record["last_step"],
+                weights=record["made_from"],
+                protocol=row.config.protocol,
+                scoring=scoring_settings(row.config),
+            )
+        results.append((run, result))
     return results

@@ -3,14 +3,14 @@
 import csv
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from data.catalog import Catalog
-from data.files import write_text
-from dtsnet_jax.config import check_config, rows_of, training_settings
+from data.files import remove_abandoned, write_text
+from dtsnet_jax.config import check_config, rows_of, scoring_settings, training_settings
 from dtsnet_jax.detectors.detector import build_detector, compute_dtype
 from dtsnet_jax.detectors.fitted import Detector
 from dtsnet_jax.devices.processes import is_first
@@ -71,14 +71,19 @@ class Table:
         for name, row in (rows_of(config) or {config.name: config}).items():
             check_config(row)
             run = Run(workdir / name) if config.rows else self.run
-            alike = (r.run for r in self.rows if _trained_alike(r.config, row))
-            self.rows.append(Row(name, row, run, next(alike, run)))
+            self.rows.append(Row(name, row, run, run))
+        self.rows = [replace(row, trained_in=self._trained_in(row)) for row in self.rows]
         if config.rows:
             self.run.check_same(config)
         for row in self.rows:
             row.run.check_same(row.config)
         self._teachers: dict[tuple, Teacher] = {}
         self._detectors: dict[Path, Detector] = {}
+
+    def _trained_in(self, row: Row) -> Run:
+        """Of the rows that are trained alike the first, or an earlier start's choice among them."""
+        alike = [other.run for other in self.rows if _trained_alike(other.config, row.config)]
+        return next((run for run in alike if run.has_weights), alike[0])
 
     def detector(self, row: Row) -> Detector:
         """The detector of a row; rows that are trained alike have the same one.
@@ -117,21 +122,31 @@ class Table:
           measured: the result of a row, a category, what is learned for it, and a seed.
 
         Returns:
-          The results of each row, as ``dtsnet_jax.results.summarize_run`` gives them.
+          What ``finish`` does.
         """
+        if is_first():
+            for run in {self.run, *(row.run for row in self.rows)}:
+                remove_abandoned(run.directory)
         results: Results = {row.name: {} for row in self.rows}
-        for catalog, learns in zip(catalogs, learned, strict=True):
+        for number, (catalog, learns) in enumerate(zip(catalogs, learned, strict=True), start=1):
             print(catalog.describe())
             for row in self.rows:
                 results[row.name][catalog.category] = [
                     measured(row, catalog, learns, seed) for seed in row.config.seeds
                 ]
             self.images.forget_categories()
-            self.write(results)
+            if number < len(catalogs):
+                self.write(results)
         return self.finish(results)
 
     def finish(self, results: Results) -> dict[str, dict]:
-        """Writes results and report, and prints the table."""
+        """Writes results and report, and prints the table; of several processes the first does.
+
+        Returns:
+          The results of each row; {} on the other processes.
+        """
+        if not is_first():
+            return {}
         reports = self._summarize(results)
         if self.config.rows:
             print(comparison_text(reports))
@@ -169,7 +184,10 @@ class Table:
 
 def _trained_alike(one: ConfigDict, other: ConfigDict) -> bool:
     """Whether two rows of a table have the same weights; they differ in scoring and names then."""
-    return training_settings(one) == training_settings(other) and one.protocol == other.protocol
+    same_best = one.protocol == other.protocol and (
+        one.protocol == "final" or scoring_settings(one) == scoring_settings(other)
+    )
+    return same_best and training_settings(one) == training_settings(other)
 
 
 def _write_results(

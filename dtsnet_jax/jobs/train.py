@@ -6,10 +6,9 @@ import jax
 from ml_collections import ConfigDict
 
 from data.catalog import Catalog
-from dtsnet_jax.config import check_devices, epochs_of, settings_digest
+from dtsnet_jax.config import check_devices, epochs_of, scoring_digest, settings_digest
 from dtsnet_jax.detectors.detector import scoring_options
-from dtsnet_jax.devices.processes import agreed, wait_for_all
-from dtsnet_jax.inputs import CategoryImages, chosen_catalogs, learned_catalogs
+from dtsnet_jax.inputs import chosen_catalogs, learned_catalogs
 from dtsnet_jax.jobs.evaluate import evaluate_seed, scored_from
 from dtsnet_jax.jobs.table import Row, Table
 from dtsnet_jax.run import SeedRun
@@ -43,21 +42,40 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, dict]:
                     run.check_unchanged(*_wanted(table, row, catalog))
 
     def measured(row: Row, catalog: Catalog, learns: Catalog, seed: int) -> dict:
-        run = row.run.seed_run(catalog.category, seed)
         trained = row.trained_in.seed_run(learns.category, seed)
-        learned = table.images.of(row.config, learns)
-        if trained.trained_step is None:
-            _ = learned.training  # files that cannot be used leave nothing behind
-        made_from, last_step = _wanted(table, row, learns)
+        made_from, last_step = _train(table, row, learns, trained)
+        run = row.run.seed_run(catalog.category, seed)
         images = table.images.of(row.config, catalog)
         result = run.result(last_step, weights=made_from, **scored_from(row.config, images))
-        if agreed(result is not None):
+        if result is not None:
             print(f"{row.name}, {run.name}: measured already")
             return result
-        _fit(table, row, learned, trained, made_from, last_step)
         return evaluate_seed(table, row, catalog, learns, seed)
 
     return table.fill(catalogs, all_learned, measured)
+
+
+def _train(
+    table: Table, row: Row, learns: Catalog, run: SeedRun
+) -> tuple[dict[str, str | None], int]:
+    """Trains what is not trained yet; returns the weights' fingerprint and last step."""
+    images = table.images.of(row.config, learns)
+    if run.trained_step is None:
+        _ = images.training  # files that cannot be used leave nothing behind
+    with run.training():
+        made_from, last_step = _wanted(table, row, learns)
+        run.check_unchanged(made_from, last_step)
+        table.run.store_config(table.config)
+        row.run.store_config(row.config)
+        epochs = epochs_of(row.config, learns.category)
+        run.begin(made_from, epochs=epochs, last_step=last_step)
+        step = run.trained_step
+        if step is not None and step >= last_step:
+            print(f"{row.name}, {run.name}: trained already")
+        else:
+            scoring = scoring_options(row.config)
+            table.detector(row).fit(images, run, epochs=epochs, scoring=scoring)
+    return made_from, last_step
 
 
 def _wanted(table: Table, row: Row, learns: Catalog) -> tuple[dict[str, str | None], int]:
@@ -68,30 +86,7 @@ def _wanted(table: Table, row: Row, learns: Catalog) -> tuple[dict[str, str | No
         **images.made_from(),
         "teacher": table.teacher(row).digest,
     }
+    if row.config.protocol == "best_on_test":  # which weights are kept depends on these as well
+        made_from |= {"test images": images.test_digest, "scoring": scoring_digest(row.config)}
     epochs = epochs_of(row.config, learns.category)
     return made_from, table.detector(row).last_step(len(learns.train), epochs)
-
-
-def _fit(
-    table: Table,
-    row: Row,
-    images: CategoryImages,
-    run: SeedRun,
-    made_from: dict[str, str | None],
-    last_step: int,
-) -> None:
-    """Trains what is not trained yet."""
-    if agreed(-1 if run.trained_step is None else run.trained_step) >= last_step:
-        print(f"{row.name}, {run.name}: trained already")
-        return
-    with run.training():
-        table.run.store_config(table.config)
-        row.run.store_config(row.config)
-        run.begin(made_from, last_step)
-        wait_for_all("begin")
-        table.detector(row).fit(
-            images,
-            run,
-            epochs=epochs_of(row.config, images.catalog.category),
-            scoring=scoring_options(row.config),
-        )

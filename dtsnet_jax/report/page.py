@@ -17,7 +17,6 @@ from dtsnet_jax.report.table import (
     metrics_present,
     unfinished,
 )
-from dtsnet_jax.run import Run
 
 PAGE_FILE = "report.html"
 _ENVIRONMENT = jinja2.Environment(
@@ -66,7 +65,7 @@ def _run(name: str, report: dict, directory: Path) -> dict:
         "against_paper": _against_paper(report),
         "plots": _plots(report),
         "galleries": [
-            (category, _gallery(result["seeds"][0], directory, category))
+            (category, _gallery(result["seeds"][0], directory))
             for category, result in report["categories"].items()
         ],
         "durations": _durations(report),
@@ -179,14 +178,13 @@ def _comparison_curves(reports: dict[str, dict]) -> list[str]:
     return drawn
 
 
-def _gallery(result: dict, directory: Path, category: str) -> list[tuple[str, list[dict]]]:
+def _gallery(result: dict, directory: Path) -> list[tuple[str, list[dict]]]:
     """The pictures of a category in their groups, as data URIs."""
-    pictures = Run(directory).seed_run(category, result["seed"]).gallery
     cases = [
         case
         | {
             "uri": "data:image/jpeg;base64,"
-            + base64.b64encode((pictures / case["file"]).read_bytes()).decode()
+            + base64.b64encode((directory / case["file"]).read_bytes()).decode()
         }
         for case in result.get("gallery", [])
     ]

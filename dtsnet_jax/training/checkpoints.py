@@ -1,8 +1,8 @@
 """Saving and loading what training has come to; the only file that knows Orbax.
 
 A checkpoint is the directory 'STEP' with two parts, 'weights' and 'rest', so that what only scores
-does not read the optimiser's state. Orbax writes it under a temporary name and renames it, so a
-directory whose name is a number is whole.
+does not read the optimiser's state. Orbax writes it under a temporary name and renames it, so the
+newest directory whose name is a number is whole.
 """
 
 from collections.abc import Iterator
@@ -68,12 +68,6 @@ class Checkpoints:
         """Returns when what was begun is on the disk."""
         with self._writing():
             self._checkpointer.wait()
-
-    def discard_after(self, step: int) -> None:
-        """Deletes the checkpoints of later steps."""
-        for later in self._steps():
-            if later > step:
-                self._checkpointer.delete(later)
 
     def _steps(self) -> list[int]:
         return [checkpoint.step for checkpoint in self._checkpointer.checkpoints]

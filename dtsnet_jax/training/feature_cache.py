@@ -15,13 +15,14 @@ from jaxtyping import Array, Int, UInt8
 
 from data.memory import format_bytes, free_memory
 from dtsnet_jax.devices.mesh import split_batch, split_whole
-from dtsnet_jax.devices.processes import processes_here
+from dtsnet_jax.devices.processes import agreed, processes_here
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.model.encoder import Features
 from dtsnet_jax.run import SeedRun
 from dtsnet_jax.training.programs import Programs
 from dtsnet_jax.training.schedule import Schedule
 
+UNDECIDED = -1.0
 _SHARE = 0.5  # of a device's free memory; the rest is for training
 
 
@@ -101,14 +102,15 @@ def open_cache(
       UserError: the run began with a cache, for which there is no longer room.
     """
     teacher = partial(programs.teacher_step, programs.teacher.arrays)
-    decided = run.record().get("cached_features")
-    if decided is None:
+    stored = run.record().get("cached_features")
+    decided = agreed(UNDECIDED if stored is None else stored)
+    if decided == UNDECIDED:
         decided = schedule.cache_teacher and _fits(teacher, images, run.category)
-        run.decide_caching(decided)
+        run.decide_caching(bool(decided))
     elif decided and not schedule.cache_teacher:
         print(f"{run.name}: the run began with a cache; without, the last digits may differ")
         decided = False
-    elif decided and not _fits(teacher, images, run.category):
+    elif decided and not _fits(teacher, images, run.category, share=1.0):
         raise UserError(
             f"'{run.directory}' began with the teacher's features in memory, where there is no "
             "longer room for them; make room, or go on without with "
@@ -137,12 +139,15 @@ def send(
 
 
 def _fits(
-    teacher: Callable[[Array], Features], images: UInt8[np.ndarray, "n s s 3"], category: str
+    teacher: Callable[[Array], Features],
+    images: UInt8[np.ndarray, "n s s 3"],
+    category: str,
+    share: float = _SHARE,
 ) -> bool:
     """Predicts the bytes of a cache on each device, prints them, and says whether they fit."""
     per_image = sum(level.size * level.dtype.itemsize for level in _one_batch(teacher, images, 1))
     needed, free = per_image * len(images), _free_device_memory()
-    fits = bool(np.all(multihost_utils.process_allgather(needed <= _SHARE * free)))
+    fits = bool(np.all(multihost_utils.process_allgather(needed <= share * free)))
     print(
         f"{category}: the teacher's features of {len(images)} training images take "
         f"{format_bytes(needed)} on each device, {format_bytes(free)} are free; "

@@ -9,6 +9,12 @@ from dtsnet_jax.errors import Interrupted
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+def end_on_signals() -> None:
+    """Lets Ctrl-C and SIGTERM end the job where it stands."""
+    for number in SIGNALS:
+        signal.signal(number, raise_interrupted)
+
+
 def raise_interrupted(number: int, _: object) -> None:
     """A signal handler that ends the job where it stands."""
     raise Interrupted(number)
@@ -30,9 +36,11 @@ class Interruption:
             self._earlier = {number: signal.signal(number, self._note) for number in SIGNALS}
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for number, handler in self._earlier.items():
             signal.signal(number, handler)
+        if self.signal is not None and kind is None:  # it came with the last step
+            raise Interrupted(self.signal)
 
     def _note(self, number: int, frame: object) -> None:
         if self.signal is not None:

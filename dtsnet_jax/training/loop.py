@@ -3,10 +3,9 @@
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
-from dtsnet_jax.devices.processes import agreed
 from dtsnet_jax.inputs import CategoryImages
 from dtsnet_jax.keys import stream
-from dtsnet_jax.run import SeedRun, newest_step
+from dtsnet_jax.run import SeedRun
 from dtsnet_jax.training.checkpoints import Checkpoints, load_state
 from dtsnet_jax.training.feature_cache import open_cache, send
 from dtsnet_jax.training.interruption import Interruption
@@ -43,10 +42,7 @@ def train(
       UserError: a file cannot be used, or a loss is not finite.
       Interrupted: a signal asked to end, and a checkpoint has been saved.
     """
-    first, last = int(agreed(newest_step(run.checkpoints) or 0)), epoch_ends[-1]
-    if first >= last:
-        print(f"{run.name}: trained already")
-        return
+    first, last = run.trained_step or 0, epoch_ends[-1]
     if first:
         state = load_state(run.checkpoints, first, programs.abstract_state())
     else:
@@ -80,4 +76,5 @@ def train(
                 progress.record_metrics(step, measured[step], found)
                 if best is not None and best.save_if_better(found, step, state):
                     watch.save(step, state)
+                    checkpoints.wait()  # training never resumes before its best state
             watch.save_if_due(step, state, last=step == last)

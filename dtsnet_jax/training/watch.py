@@ -7,7 +7,8 @@ from collections.abc import Collection
 
 import jax
 
-from dtsnet_jax.devices.processes import agreed, largest
+from data.files import discard
+from dtsnet_jax.devices.processes import agreed, is_first, largest, wait_for_all
 from dtsnet_jax.errors import Interrupted, UserError
 from dtsnet_jax.evaluation.measure import selection_value
 from dtsnet_jax.run import SeedRun, newest_step
@@ -126,8 +127,11 @@ class BestState:
         """Finds the best measurement up to the step that training resumes from."""
         values = [selection_value(r) for r in read_records(run.directory) if "epoch" in r]
         self._value = agreed(max(values, default=-math.inf))
-        with self._open(run) as checkpoints:
-            checkpoints.discard_after(first_step)
+        if is_first() and run.best.is_dir():
+            for path in run.best.iterdir():
+                if path.name.isdigit() and int(path.name) > first_step:
+                    discard(path)
+        wait_for_all("best")
         self._run = run
 
     @staticmethod

@@ -52,9 +52,8 @@ def load_teacher(name: str, weights: str, *, dtype: Dtype | None = None) -> Teac
     """
     get_backbone(name)
     path = find_weights(name, weights)
-    return place_teacher(
-        name, load_encoder(name, weights, dtype=dtype), dtype=dtype, digest=file_digest(path)
-    )
+    encoder = load_encoder(name, str(path), dtype=dtype)
+    return place_teacher(name, encoder, dtype=dtype, digest=file_digest(path))
 
 
 def load_encoder(name: str, weights: str, *, dtype: Dtype | None = None) -> Encoder:

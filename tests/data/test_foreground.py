@@ -105,7 +105,9 @@ def test_processes_at_once_make_each_mask_once(bottle, tmp_path):
     assert all(files == results[0] for files in results)
     assert made.read_text() == "+" * miniature.TRAIN
     assert sorted(path for path in stored if path.name != ".locks") == sorted(results[0])
-    assert load(bottle, "threshold", SIZE).mean() == pytest.approx(dark_part(bottle).mean(), abs=0.02)
+    assert load(bottle, "threshold", SIZE).mean() == pytest.approx(
+        dark_part(bottle).mean(), abs=0.02
+    )
 
 
 def noted_foreground_files(catalog, made):

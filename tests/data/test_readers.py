@@ -100,9 +100,9 @@ class TestTextures:
         assert (textures[..., 0] == textures[..., 2]).all()
 
     def test_what_several_processes_cannot_keep_is_refused(self, monkeypatch):
-        monkeypatch.setattr(data.memory, "free_memory", lambda: 600_000)  # 14 textures take 172 kB
+        monkeypatch.setattr(data.memory, "free_memory", lambda: 330_000)
         load_textures("scikit-image", 32, gray=False, processes=3)
-        with pytest.raises(UserError, match=r"14 textures 172\.0 kB, in each of 4 processes"):
+        with pytest.raises(UserError, match=r"14 textures 86\.0 kB, in each of 4 processes"):
             load_textures("scikit-image", 32, gray=False, processes=4)
 
     def test_a_source_is_known_by_its_files_not_by_its_place(self, tmp_path):

@@ -1,31 +1,43 @@
 """FAS against Eqs. 1–2 and an independent NumPy transcription of the Perlin masks."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from data.options import SynthesisOptions
+import data.perlin
+from data.options import MASK_KINDS, SynthesisOptions
 from data.perlin import perlin_mask, perlin_noise, rotate
 from data.synthesis import draw_mask, mix, synthesize
+from data.tf import tf
 
 SIZE = 64
-DRAWS = 10_000
+DRAWS = 4000
 SMALL = 32  # pixels, where there are many draws
+PAPER = SynthesisOptions()
+RELEASED = SynthesisOptions(masks=MASK_KINDS)
+FOREGROUND = np.zeros((SMALL, SMALL), bool)
+FOREGROUND[4:28, 8:30] = True
+
+# Two samples of DRAWS from one distribution are further apart than the first of these in 0.1 % of
+# all cases, one sample from its distribution than the second.
+TWO_SAMPLES_LIMIT = 1.95 * np.sqrt(2 / DRAWS)
+ONE_SAMPLE_LIMIT = 1.95 / np.sqrt(DRAWS)
 
 
-def numpy_perlin(generator, size):
+def numpy_noise(generator, count, size):
     """Perlin noise pixel by pixel: interpolated products of gradients and offsets."""
-    cells = 2 ** generator.integers(0, 6, 2)
-    angles = 2 * np.pi * generator.random((cells[0] + 1, cells[1] + 1))
-    gradients = np.stack([np.sin(angles), np.cos(angles)], -1)
-    y, x = np.meshgrid(
-        np.arange(size) * cells[0] / size, np.arange(size) * cells[1] / size, indexing="ij"
-    )
+    cells = 2 ** generator.integers(0, 6, (count, 2))
+    angles = 2 * np.pi * generator.random((count, 33, 33))  # of which noise uses a corner
+    y, x = (np.arange(size) * cells[:, axis, None] / size for axis in (0, 1))
+    y, x = y[:, :, None], x[:, None, :]
     y0, x0 = y.astype(int), x.astype(int)
+    draw = np.arange(count)[:, None, None]
 
     def corner(dy, dx):
-        offset = np.stack([y - y0 - dy, x - x0 - dx], -1)
-        return (gradients[y0 + dy, x0 + dx] * offset).sum(-1)
+        angle = angles[draw, y0 + dy, x0 + dx]
+        return np.sin(angle) * (y - y0 - dy) + np.cos(angle) * (x - x0 - dx)
 
     def fade(t):
         return 6 * t**5 - 15 * t**4 + 10 * t**3
@@ -36,48 +48,66 @@ def numpy_perlin(generator, size):
     return np.sqrt(2) * (top * (1 - fy) + bottom * fy)
 
 
-def numpy_mask(generator, size):
-    noise = numpy_perlin(generator, size)
-    angle = generator.uniform(-90, 90)
-    return ndimage.rotate(noise, angle, reshape=False, order=1, mode="constant") > 0.5
+def numpy_masks(generator, count, size):
+    rotated = [
+        ndimage.rotate(noise, generator.uniform(-90, 90), reshape=False, order=1, mode="constant")
+        for noise in numpy_noise(generator, count, size)
+    ]
+    return np.stack(rotated) > 0.5
 
 
-@tf.function
-def draw_masks(seeds):
-    return tf.map_fn(lambda s: perlin_mask(s, SMALL), seeds, fn_output_signature=tf.bool)
+def drawn(function, count=DRAWS, first=7):
+    """What a function of seeds gives for many of them."""
+    seeds = tf.stack([tf.fill([count], first), tf.range(count)], axis=1)
+    signature = tf.nest.map_structure(tf.type_spec_from_value, function(seeds[0]))
+
+    @tf.function
+    def draw(seeds):
+        return tf.map_fn(function, seeds, fn_output_signature=signature)
+
+    return tf.nest.map_structure(lambda x: x.numpy(), draw(seeds))
 
 
-def seeds(count):
-    return tf.stack([tf.fill([count], 7), tf.range(count)], axis=1)
+def draw_masks(options, foreground, **counts):
+    return drawn(lambda seed: draw_mask(seed, tf.constant(foreground), options).mask, **counts)
 
 
-def ks_distance(ours, theirs):
-    """The largest distance of two empirical distributions."""
-    return stats.ks_2samp(ours, theirs, method="asymp").statistic
+@pytest.fixture(scope="module")
+def masks():
+    """M without a foreground, of the same seeds: of each kind, and as paper and code draw."""
+    all_options = {kind: SynthesisOptions(masks=(kind,)) for kind in MASK_KINDS}
+    all_options |= {"paper": PAPER, "released": RELEASED}
+    everything = np.ones((SMALL, SMALL), bool)
+
+    def draw(seed):
+        return {name: draw_mask(seed, everything, o).mask for name, o in all_options.items()}
+
+    return drawn(draw)
 
 
-# Two samples of DRAWS from one distribution are further apart than this in 0.1 % of all cases.
-KS_LIMIT = 1.95 * np.sqrt(2 / DRAWS)
-
-
-def test_mask_areas_are_distributed_as_in_a_numpy_transcription():
-    ours = draw_masks(seeds(DRAWS)).numpy().mean((1, 2))
+@pytest.fixture(scope="module")
+def transcribed():
+    """Three independent sets of masks: two that are combined, one for itself."""
     generator = np.random.default_rng(0)
-    theirs = np.array([numpy_mask(generator, SMALL).mean() for _ in range(DRAWS)])
-    assert ks_distance(ours, theirs) < KS_LIMIT
+    return [numpy_masks(generator, DRAWS, SMALL) for _ in range(3)]
 
 
-def test_equation_1_areas_are_distributed_as_in_a_numpy_transcription():
-    foreground = np.zeros((SMALL, SMALL), bool)
-    foreground[4:28, 8:30] = True
-    ours = combine(SynthesisOptions(), tf.constant(foreground), DRAWS, SMALL).mean((1, 2))
-    generator = np.random.default_rng(1)
-    theirs = []
-    for _ in range(DRAWS):
-        first, second = numpy_mask(generator, SMALL), numpy_mask(generator, SMALL)
-        chosen = first & second if generator.random() < 0.5 else first | second
-        theirs.append((chosen & foreground).mean())
-    assert ks_distance(ours, theirs) < KS_LIMIT
+def distance(ours, theirs):
+    """The largest distance of the distributions of two samples of masks' areas."""
+    areas = (masks.mean((1, 2)) for masks in (ours, theirs))
+    return stats.ks_2samp(*areas, method="asymp").statistic
+
+
+def test_mask_areas_are_distributed_as_in_a_numpy_transcription(transcribed):
+    ours = drawn(lambda seed: perlin_mask(seed, SMALL))
+    assert distance(ours, transcribed[2]) < TWO_SAMPLES_LIMIT
+
+
+def test_equation_1_areas_are_distributed_as_in_a_numpy_transcription(transcribed):
+    first, second, _ = transcribed
+    half = np.random.default_rng(1).random((DRAWS, 1, 1)) < 0.5
+    theirs = np.where(half, first & second, first | second) & FOREGROUND
+    assert distance(draw_masks(PAPER, FOREGROUND), theirs) < TWO_SAMPLES_LIMIT
 
 
 def test_noise_vanishes_on_the_lattice_and_is_a_function_of_the_seed():
@@ -101,72 +131,53 @@ def test_rotation_brings_in_zeros():
     assert turned[16, 16] == pytest.approx(1)
 
 
-def combine(options, foreground=None, count=300, size=SIZE):
-    foreground = tf.ones([size, size], tf.bool) if foreground is None else foreground
-
-    @tf.function
-    def draw(all_seeds):
-        return tf.map_fn(
-            lambda s: draw_mask(s, foreground, options).mask, all_seeds, fn_output_signature=tf.bool
-        )
-
-    return draw(seeds(count)).numpy()
-
-
-def test_equation_1_chooses_intersection_or_union_half_the_time():
-    kinds = ("intersection", "union", "first", "second")
-    masks = {
-        kind: combine(SynthesisOptions(masks=(kind,)), count=DRAWS, size=SMALL) for kind in kinds
-    }
+def test_equation_1_chooses_intersection_or_union_half_the_time(masks):
     assert (masks["intersection"] == masks["first"] & masks["second"]).all()
     assert (masks["union"] == masks["first"] | masks["second"]).all()
-    drawn = combine(SynthesisOptions(), count=DRAWS, size=SMALL)
-    is_union = (drawn == masks["union"]).all((1, 2))
-    is_intersection = (drawn == masks["intersection"]).all((1, 2))
+    is_union = (masks["paper"] == masks["union"]).all((1, 2))
+    is_intersection = (masks["paper"] == masks["intersection"]).all((1, 2))
     assert (is_union | is_intersection).all()
     differ = ~(masks["union"] == masks["intersection"]).all((1, 2))
     assert abs(is_union[differ].mean() - 0.5) < 3.3 * 0.5 / np.sqrt(differ.sum())
 
 
-def test_the_released_code_draws_four_kinds_of_mask_equally():
-    kinds = ("first", "second", "intersection", "union")
-    masks = [combine(SynthesisOptions(masks=(k,)), count=DRAWS, size=SMALL) for k in kinds]
-    drawn = combine(SynthesisOptions(masks=kinds), count=DRAWS, size=SMALL)
-    is_kind = np.stack([(drawn == mask).all((1, 2)) for mask in masks])
+def test_the_released_code_draws_four_kinds_of_mask_equally(masks):
+    of_kinds = [masks[kind] for kind in MASK_KINDS]
+    is_kind = np.stack([(masks["released"] == mask).all((1, 2)) for mask in of_kinds])
     told_apart = is_kind.sum(0) == 1  # the four masks differ from the one that was drawn
     distinct = np.ones(DRAWS, bool)
-    for i in range(4):
-        for j in range(i):
-            distinct &= (masks[i] != masks[j]).any((1, 2))
+    for one, other in itertools.combinations(of_kinds, 2):
+        distinct &= (one != other).any((1, 2))
     assert told_apart[distinct].all()
     shares = is_kind[:, distinct].mean(1)
     assert np.abs(shares - 0.25).max() < 3.5 * np.sqrt(0.25 * 0.75 / distinct.sum())
 
 
-def test_masks_are_rotated_by_uniform_angles():
-    seed_pairs = seeds(DRAWS)
+def test_masks_are_rotated_by_uniform_angles(monkeypatch):
+    """The noise is replaced by half a disk, whose centre of mass tells how it was rotated."""
+    y, x = np.mgrid[:SMALL, :SMALL] - (SMALL - 1) / 2
+    half_disk = tf.constant((np.hypot(y, x) < SMALL / 2) & (x > 0), tf.float32)
+    monkeypatch.setattr(data.perlin, "perlin_noise", lambda seed, size: half_disk)
+    halves = drawn(lambda seed: perlin_mask(seed, SMALL))
+    angles = np.arctan2((halves * y).sum((1, 2)), (halves * x).sum((1, 2)))
+    uniform = stats.uniform(-np.pi / 2, np.pi)
+    assert stats.kstest(angles, uniform.cdf).statistic < ONE_SAMPLE_LIMIT
 
-    @tf.function
-    def angles(all_seeds):
-        def one(seed):
-            _, seed_angle = tf.unstack(tf.random.split(seed, 2))
-            return tf.random.stateless_uniform([], seed_angle, -np.pi / 2, np.pi / 2)
 
-        return tf.map_fn(one, all_seeds, fn_output_signature=tf.float32)
-
-    drawn = angles(seed_pairs).numpy()
-    assert stats.kstest(drawn, stats.uniform(-np.pi / 2, np.pi).cdf).statistic < 1.95 / DRAWS**0.5
-    seed_noise, _ = tf.unstack(tf.random.split(seed_pairs[0], 2))
-    by_hand = rotate(perlin_noise(seed_noise, SIZE), tf.constant(drawn[0])) > 0.5
-    np.testing.assert_array_equal(perlin_mask(seed_pairs[0], SIZE), by_hand)
+def test_masks_are_where_the_noise_exceeds_one_half(monkeypatch):
+    for level, exceeds in ((0.49, False), (0.51, True)):
+        monkeypatch.setattr(
+            data.perlin, "perlin_noise", lambda _, size, x=level: tf.fill([size] * 2, x)
+        )
+        mask = perlin_mask(tf.constant([3, 4]), SMALL).numpy()
+        assert mask[SMALL // 4 : -SMALL // 4, SMALL // 4 : -SMALL // 4].all() == exceeds
+        assert mask.any() == exceeds
 
 
 def test_masks_stay_inside_the_foreground():
-    foreground = np.zeros((SIZE, SIZE), bool)
-    foreground[10:40, 5:60] = True
-    masks = combine(SynthesisOptions(), tf.constant(foreground), count=1000)
+    masks = draw_masks(PAPER, FOREGROUND)
     assert masks.any()
-    assert not (masks & ~foreground).any()
+    assert not (masks & ~FOREGROUND).any()
 
 
 def test_equation_2():
@@ -187,18 +198,12 @@ def test_opacity_is_uniform_and_weighs_what_it_should(opacity_of):
     texture = tf.fill([SMALL, SMALL, 3], tf.constant(255, tf.uint8))
     everywhere = tf.ones([SMALL, SMALL], tf.bool)
 
-    @tf.function
-    def draw(all_seeds):
-        def one(seed):
-            anomaly = synthesize(normal, texture, everywhere, seed, options)
-            return anomaly.image[..., 0], anomaly.masks.mask, anomaly.opacity
+    def draw(seed):
+        anomaly = synthesize(normal, texture, everywhere, seed, options)
+        return anomaly.image[..., 0], anomaly.masks.mask, anomaly.opacity
 
-        signature = (tf.uint8, tf.bool, tf.float32)
-        return tf.map_fn(one, all_seeds, fn_output_signature=signature)
-
-    images, masks, opacities = (x.numpy() for x in draw(seeds(DRAWS)))
-    limit = 1.95 / np.sqrt(DRAWS)
-    assert stats.kstest(opacities, stats.uniform(0.15, 0.85).cdf).statistic < limit
+    images, masks, opacities = drawn(draw)
+    assert stats.kstest(opacities, stats.uniform(0.15, 0.85).cdf).statistic < ONE_SAMPLE_LIMIT
     assert 0.15 <= opacities.min() < 0.151
     assert 0.999 < opacities.max() <= 1
     assert (images[~masks] == 0).all()

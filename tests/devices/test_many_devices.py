@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from configs import btad, mvtec
-from data.catalog import Catalog, Sample, unite
+from data.catalog import Catalog, Sample, share_catalogs, unite
 from dtsnet_jax.errors import UserError
-from dtsnet_jax.inputs import Images, chosen_catalogs, share_catalogs
+from dtsnet_jax.inputs import Images, chosen_catalogs
 from dtsnet_jax.jobs.train import train
 from dtsnet_jax.run import newest_step
 from dtsnet_jax.training.progress import read_records

@@ -1,5 +1,6 @@
 """The method's parts in PyTorch, put together from torchvision's own blocks."""
 
+import jax.numpy as jnp
 import numpy as np
 import torch
 from flax import nnx
@@ -37,6 +38,10 @@ def torch_resnet(name: str, seed: int = 0) -> torch.nn.Module:
     return model
 
 
+def state_dict(model: torch.nn.Module) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+
+
 def resnet_features(model: torch.nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
     x = model.maxpool(model.relu(model.bn1(model.conv1(images))))
     features = []
@@ -50,8 +55,14 @@ def _planes(name: str, channels: int) -> int:
     return channels // (4 if "50" in name else 1)
 
 
+def _stage_maker(name: str) -> torch.nn.Module:
+    """A model without memory for weights, of which only ``_make_layer`` is used."""
+    with torch.device("meta"):
+        return torchvision.models.get_model(name, weights=None)
+
+
 def fourth_stage(name: str, channels_in: int) -> torch.nn.Sequential:
-    model = torchvision.models.get_model(name, weights=None)
+    model = _stage_maker(name)
     block = type(model.layer1[0])
     model.inplanes = channels_in
     backbone = BACKBONES[name]
@@ -61,7 +72,7 @@ def fourth_stage(name: str, channels_in: int) -> torch.nn.Sequential:
 
 def decoder_stage(name: str, channels_in: int, channels: int, depth: int) -> torch.nn.Sequential:
     """A torchvision stage whose strided convolutions are 2×2 transposed ones."""
-    model = torchvision.models.get_model(name, weights=None)
+    model = _stage_maker(name)
     model.inplanes = channels_in
     stage = model._make_layer(type(model.layer1[0]), _planes(name, channels), depth, stride=2)
     first = stage[0]
@@ -200,11 +211,11 @@ def flax_arrays(module: nnx.Module, torch_module: torch.nn.Module) -> dict[tuple
 
 
 def copy_weights(module: nnx.Module, torch_module: torch.nn.Module) -> None:
-    """Gives a Flax module the weights and statistics of its PyTorch counterpart."""
+    """Gives a Flax module, which may be shapes only, its PyTorch counterpart's weights."""
     arrays = flax_arrays(module, torch_module)
     for path, variable in nnx.to_flat_state(nnx.state(module, (nnx.Param, nnx.BatchStat))):
         assert variable.shape == arrays[path].shape, path
-        variable[...] = arrays[path]
+        variable.set_value(jnp.asarray(arrays[path]))
 
 
 def nchw(x) -> torch.Tensor:

@@ -7,13 +7,19 @@ import torch
 from flax import nnx
 
 from dtsnet_jax.model.encoder import build_encoder
-from dtsnet_jax.weights.convert import load_state_dict, load_teacher
+from dtsnet_jax.weights.convert import load_state_dict
 from dtsnet_jax.weights.sources import find_weights
-from tests.parity.reference import nchw, nhwc, resnet_features, torch_resnet
+from dtsnet_jax.weights.teacher import load_encoder
+from tests.parity.reference import nchw, nhwc, resnet_features, state_dict, torch_resnet
 
 
-def assert_close(features, expected):
-    for ours, theirs in zip(features, expected, strict=True):
+@nnx.jit
+def features(encoder, images):
+    return encoder(images)
+
+
+def assert_close(encoder, images, expected):
+    for ours, theirs in zip(features(encoder, jnp.asarray(images)), expected, strict=True):
         theirs = nhwc(theirs)
         assert ours.shape == theirs.shape
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
@@ -23,11 +29,10 @@ def assert_close(features, expected):
 def test_resnet_features_equal_torchvision(name):
     images = np.random.default_rng(0).normal(size=(2, 96, 64, 3)).astype(np.float32)
     model = torch_resnet(name).eval()
-    encoder = build_encoder(name, rngs=nnx.Rngs(0))
-    state_dict = {key: value.numpy() for key, value in model.state_dict().items()}
-    load_state_dict(encoder, state_dict, source="random")
+    encoder = nnx.eval_shape(lambda: build_encoder(name, rngs=nnx.Rngs(0)))
+    load_state_dict(encoder, state_dict(model), source="random")
     with torch.no_grad():
-        assert_close(encoder(jnp.asarray(images)), resnet_features(model, nchw(images)))
+        assert_close(encoder, images, resnet_features(model, nchw(images)))
 
 
 @pytest.mark.parametrize("size", [224, 160])
@@ -43,4 +48,4 @@ def test_lite0_features_equal_its_package_with_real_weights(size):
         model._blocks[index].register_forward_hook(lambda *call: outputs.append(call[2]))
     with torch.no_grad():
         model(nchw(images))
-    assert_close(load_teacher("efficientnet_lite0", "imagenet")(jnp.asarray(images)), outputs)
+    assert_close(load_encoder("efficientnet_lite0", "imagenet"), images, outputs)

@@ -1,4 +1,4 @@
-"""Loss, gradient and a whole training step equal PyTorch's, in float64."""
+"""Loss, gradient and a whole training step equal PyTorch's."""
 
 import jax
 import jax.numpy as jnp
@@ -11,19 +11,17 @@ from dtsnet_jax.model.backbones import BACKBONES
 from dtsnet_jax.model.dtsnet import Student
 from dtsnet_jax.model.encoder import build_encoder
 from dtsnet_jax.training.objective import distillation_loss
-from dtsnet_jax.training.optimizer import build_optimizer
-from dtsnet_jax.training.step import TrainState, make_train_step, split_network
+from dtsnet_jax.training.step import make_level_step, make_train_step, split_network
 from dtsnet_jax.weights.convert import load_state_dict
+from tests.helpers import KEY, random_batches, start
 from tests.parity import reference
-
-NAME = "resnet18"
 
 
 def random_features(seed, dtype):
     generator = np.random.default_rng(seed)
     return tuple(
         generator.normal(size=(3, size, size, c)).astype(dtype)
-        for size, c in zip((16, 8, 4), BACKBONES[NAME].channels, strict=True)
+        for size, c in zip((16, 8, 4), BACKBONES["resnet18"].channels, strict=True)
     )
 
 
@@ -39,36 +37,44 @@ def test_objective_and_gradient_in_float32():
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * np.abs(theirs).max())
 
 
-@pytest.mark.parametrize("bottleneck", ["mff", "rd"])
-def test_a_training_step_moves_every_weight_as_adam_does_in_pytorch(bottleneck):
-    torch_teacher = reference.torch_resnet(NAME).eval()
+def networks(name, bottleneck):
+    """Teacher and student of PyTorch, and ours with the same weights and without noise."""
+    torch_teacher = reference.torch_resnet(name).eval()
     torch.manual_seed(1)
-    torch_student = reference.Student(NAME, bottleneck).train()
-    generator = np.random.default_rng(0)
-    normal = generator.integers(0, 256, (4, 64, 64, 3), np.uint8)
-    synthetic = generator.integers(0, 256, (2, 64, 64, 3), np.uint8)
-
-    teacher = build_encoder(NAME, rngs=nnx.Rngs(0))
-    weights = {k: v.numpy() for k, v in torch_teacher.state_dict().items()}
-    load_state_dict(teacher, weights, source="random")
-    student = Student(
-        NAME,
-        bottleneck=bottleneck,
-        reconstruction=True,
-        noise_scale=0.0,
-        temperature=0.5,
-        rngs=nnx.Rngs(0),
+    torch_student = reference.Student(name, bottleneck).train()
+    teacher = nnx.eval_shape(lambda: build_encoder(name, rngs=nnx.Rngs(0)))
+    load_state_dict(teacher, reference.state_dict(torch_teacher), source="random")
+    student = nnx.eval_shape(
+        lambda: Student(
+            name,
+            bottleneck=bottleneck,
+            reconstruction=True,
+            noise_scale=0.0,
+            temperature=0.5,
+            rngs=nnx.Rngs(0),
+        )
     )
     reference.copy_weights(student, torch_student)
+    return torch_teacher, torch_student, teacher, student
+
+
+@pytest.mark.parametrize(("bottleneck", "count"), [("mff", 1), ("rd", 2)])
+def test_a_training_step_moves_every_weight_as_adam_does_in_pytorch(bottleneck, count):
+    """In float64; PyTorch adds up the gradients of ``count`` batches."""
+    torch_teacher, torch_student, teacher, student = networks("resnet18", bottleneck)
     before = reference.flax_arrays(student, torch_student.double())
+    batches = random_batches(size=64, batch=4, count=count)
 
-    loss, moved = our_step(teacher, student, {"normal": normal, "synthetic": synthetic})
-    expected_loss = torch_step(torch_teacher.double(), torch_student, normal, synthetic)
+    state, metrics = float64_step(teacher, student, batches)
+    optimizer = torch_optimizer(torch_student)
+    loss = torch_gradients(torch_teacher.double(), torch_student, batches)
+    optimizer.step()
 
-    np.testing.assert_allclose(loss, expected_loss, rtol=1e-6)
+    np.testing.assert_allclose(metrics.loss, loss, rtol=1e-6)
+    np.testing.assert_allclose(metrics.gradient_norm, gradient_norm(torch_student), rtol=1e-6)
     after = reference.flax_arrays(student, torch_student)
     moved_weights = 0
-    for path, ours in moved.items():
+    for path, ours in by_path(state.params):
         theirs = after[path] - before[path]
         assert (theirs != 0).any(), path
         # A gradient that is zero but for rounding, as that of a bias before BatchNorm, has no
@@ -78,49 +84,82 @@ def test_a_training_step_moves_every_weight_as_adam_does_in_pytorch(bottleneck):
         )
         moved_weights += theirs.size
     assert moved_weights == sum(p.numel() for p in torch_student.parameters())
+    for path, ours in by_path(state.batch_stats):
+        if path[-1] == "mean":  # PyTorch keeps the unbiased variance
+            np.testing.assert_allclose(ours, after[path], atol=1e-8, err_msg=str(path))
 
 
-def our_step(teacher, student, batch):
+def test_the_paper_s_network_takes_torchvision_weights_and_trains():
+    """In float32."""
+    torch_teacher, torch_student, teacher, student = networks("wide_resnet50_2", "mff")
+    graphs, arrays, params, batch_stats = split_network(
+        BACKBONES["wide_resnet50_2"], teacher, student
+    )
+    batches = random_batches(size=64, batch=4)
+    loss = torch_gradients(torch_teacher, torch_student, batches)
+    norm = gradient_norm(torch_student)
+    del torch_teacher, torch_student
+
+    optimizer, state = start(params, batch_stats)
+    state, metrics = make_train_step(graphs, optimizer)(state, arrays, batches, KEY)
+    np.testing.assert_allclose(metrics.loss, loss, rtol=1e-4)
+    np.testing.assert_allclose(metrics.gradient_norm, norm, rtol=1e-2)
+    for before, after in zip(jax.tree.leaves(params), jax.tree.leaves(state.params), strict=True):
+        assert 0 < np.abs(after - before).max() < 0.0051  # Adam's first step is a learning rate
+    images = jax.ShapeDtypeStruct((2, 256, 256, 3), np.uint8)
+    maps = jax.eval_shape(make_level_step(graphs), params, batch_stats, arrays, images)
+    assert [m.shape for m in maps] == [(2, size, size) for size in (64, 32, 16)]
+
+
+def by_path(tree):
+    for path, value in jax.tree_util.tree_leaves_with_path(tree):
+        yield tuple(getattr(key, "key", None) for key in path), np.asarray(value)
+
+
+def float64_step(teacher, student, batches):
     with jax.enable_x64(True):
-        network, teacher_arrays, params, batch_stats = split_network(
-            BACKBONES[NAME], teacher, student
-        )
+        graphs, arrays, params, batch_stats = split_network(BACKBONES["resnet18"], teacher, student)
         params, batch_stats = jax.tree.map(
             lambda x: jnp.asarray(x, jnp.float64), (params, batch_stats)
         )
-        optimizer = build_optimizer(
-            learning_rate=0.005, reconstruction_learning_rate=0.001, accumulate=1
-        )
-        state = TrainState(jnp.zeros((), jnp.int32), params, batch_stats, optimizer.init(params))
-        step = make_train_step(network, optimizer)
-        arrays = {name: jnp.asarray(value) for name, value in batch.items()}
-        state, loss = step(state, teacher_arrays, arrays, jax.random.key(0))
-        assert loss.dtype == jnp.float64
-        moved = {
-            tuple(getattr(key, "key", None) for key in path): np.asarray(value)
-            for path, value in jax.tree_util.tree_leaves_with_path(state.params)
-        }
-        return float(loss), moved
+        optimizer, state = start(params, batch_stats)
+        state, metrics = make_train_step(graphs, optimizer)(state, arrays, batches, KEY)
+        assert metrics.loss.dtype == jnp.float64
+        return jax.device_get((state, metrics))
 
 
-def torch_step(teacher, student, normal, synthetic):
-    def features(images):
-        mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (MEAN, STD))
-        with torch.no_grad():
-            scaled = reference.nchw(images).double() / 255
-            return reference.resnet_features(teacher, (scaled - mean) / std)
-
-    anomalous = normal.copy()
-    anomalous[1::2] = synthetic
+def torch_optimizer(student):
     groups = [
         {"params": [*student.bottleneck.parameters(), *student.decoder.parameters()], "lr": 0.005},
         {"params": student.reconstruction.parameters(), "lr": 0.001},
     ]
-    optimizer = torch.optim.Adam(groups, betas=(0.5, 0.999))
-    loss = reference.distillation_loss(features(normal), student(features(anomalous)))
-    loss.backward()
-    optimizer.step()
-    return loss.item()
+    return torch.optim.Adam(groups, betas=(0.5, 0.999))
 
 
-MEAN, STD = (np.array(v) for v in (BACKBONES[NAME].mean, BACKBONES[NAME].std))
+def torch_gradients(teacher, student, batches):
+    """Adds up the batches' gradients in the student; the mean of their losses."""
+    dtype = next(student.parameters()).dtype
+    backbone = BACKBONES["resnet18"]
+    mean, std = (
+        torch.tensor(v, dtype=dtype).view(1, 3, 1, 1) for v in (backbone.mean, backbone.std)
+    )
+
+    def features(images):
+        with torch.no_grad():
+            scaled = reference.nchw(images).to(dtype) / 255
+            return reference.resnet_features(teacher, (scaled - mean) / std)
+
+    losses = []
+    for normal, synthetic in zip(batches["normal"], batches["synthetic"], strict=True):
+        anomalous = normal.copy()
+        anomalous[1::2] = synthetic
+        loss = reference.distillation_loss(features(normal), student(features(anomalous)))
+        (loss / len(batches["normal"])).backward()
+        losses.append(loss.item())
+    return np.mean(losses)
+
+
+def gradient_norm(module):
+    return torch.linalg.vector_norm(
+        torch.stack([torch.linalg.vector_norm(p.grad) for p in module.parameters()])
+    ).item()

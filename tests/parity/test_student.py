@@ -1,7 +1,6 @@
 """Every trained part computes what its PyTorch counterpart computes, with as many parameters."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -9,6 +8,7 @@ from flax import nnx
 
 from dtsnet_jax.model import apr, decoder, fusion
 from dtsnet_jax.model.backbones import BACKBONES
+from dtsnet_jax.model.dtsnet import Student
 from tests.parity import reference
 
 
@@ -33,6 +33,19 @@ def torch_count(module):
     return sum(p.numel() for p in module.parameters())
 
 
+def module_like(torch_module, build):
+    """The Flax module that a function builds, with the weights of its PyTorch counterpart."""
+    module = nnx.eval_shape(build)
+    reference.copy_weights(module, torch_module)
+    assert count(module) == torch_count(torch_module)
+    return module
+
+
+@nnx.jit
+def call(module, *arguments):
+    return module(*arguments)
+
+
 NAMES = ["resnet18", "wide_resnet50_2"]
 
 
@@ -48,29 +61,25 @@ NAMES = ["resnet18", "wide_resnet50_2"]
 def test_bottleneck(ours, theirs, name, training):
     torch.manual_seed(0)
     torch_module = theirs(name).train(training)
-    module = ours(BACKBONES[name], rngs=nnx.Rngs(0))
-    reference.copy_weights(module, torch_module)
-    assert count(module) == torch_count(torch_module)
+    module = module_like(torch_module, lambda: ours(BACKBONES[name], rngs=nnx.Rngs(0)))
     # BatchNorm over few positions would magnify rounding errors: 64 at stride 32 here.
     features = level_features(name, batch=4, size=128)
     module = nnx.view(module, use_running_average=not training)
     with torch.no_grad():
         expected = torch_module([reference.nchw(f) for f in features])
-    assert_equal(module([jnp.asarray(f) for f in features]), expected)
+    assert_equal(call(module, features), expected)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_decoder(name):
     torch.manual_seed(0)
     torch_module = reference.Decoder(name).eval()
-    module = decoder.Decoder(BACKBONES[name], rngs=nnx.Rngs(0))
-    reference.copy_weights(module, torch_module)
-    assert count(module) == torch_count(torch_module)
+    module = module_like(torch_module, lambda: decoder.Decoder(BACKBONES[name], rngs=nnx.Rngs(0)))
     code = np.random.default_rng(0).normal(size=(2, 2, 2, BACKBONES[name].bottleneck_channels))
     code = code.astype(np.float32)
     with torch.no_grad():
         expected = torch_module(reference.nchw(code))
-    ours = nnx.view(module, use_running_average=True)(jnp.asarray(code))
+    ours = call(nnx.view(module, use_running_average=True), code)
     for feature, theirs in zip(ours, expected, strict=True):
         assert_equal(feature, theirs)
 
@@ -78,12 +87,11 @@ def test_decoder(name):
 def test_coordinate_attention_on_a_grid_that_is_not_square():
     torch.manual_seed(0)
     torch_module = reference.CoordinateAttention(64).train()
-    module = fusion.CoordinateAttention(64, rngs=nnx.Rngs(0))
-    reference.copy_weights(module, torch_module)
+    module = module_like(torch_module, lambda: fusion.CoordinateAttention(64, rngs=nnx.Rngs(0)))
     x = np.random.default_rng(0).normal(size=(2, 6, 10, 64)).astype(np.float32)
     with torch.no_grad():
         expected = torch_module(reference.nchw(x))
-    ours = nnx.view(module, use_running_average=False)(jnp.asarray(x))
+    ours = call(nnx.view(module, use_running_average=False), x)
     assert_equal(ours, expected)
 
 
@@ -91,15 +99,16 @@ def test_coordinate_attention_on_a_grid_that_is_not_square():
 def test_reconstruction_without_noise(name):
     torch.manual_seed(0)
     torch_module = reference.Reconstruction(name)
-    module = apr.AttentionGuidedPerturbationReconstruction(
-        BACKBONES[name], noise_scale=0.1, temperature=0.5, rngs=nnx.Rngs(0)
+    module = module_like(
+        torch_module,
+        lambda: apr.AttentionGuidedPerturbationReconstruction(
+            BACKBONES[name], noise_scale=0.1, temperature=0.5, rngs=nnx.Rngs(0)
+        ),
     )
-    reference.copy_weights(module, torch_module)
-    assert count(module) == torch_count(torch_module)
     features = level_features(name)
     with torch.no_grad():
         expected = torch_module([reference.nchw(f) for f in features])
-    ours = module([jnp.asarray(f) for f in features], features, None)
+    ours = call(module, features, features, None)
     for feature, theirs in zip(ours, expected, strict=True):
         assert_equal(feature, theirs)
 
@@ -109,15 +118,16 @@ def test_parameter_counts_of_the_released_networks():
     unused = {"resnet18": 525_312, "wide_resnet50_2": 8_392_704}
     released = {"resnet18": (12.21, 3.70, 3.10), "wide_resnet50_2": (67.28, 24.92, 49.55)}
     for name, expected in released.items():
-        backbone, rngs = BACKBONES[name], nnx.Rngs(0)
+        options = {"bottleneck": "rd", "reconstruction": True, "noise_scale": 0.1}
+        student = nnx.eval_shape(
+            lambda name=name, options=options: Student(
+                name, **options, temperature=0.5, rngs=nnx.Rngs(0)
+            )
+        )
         parts = (
-            count(fusion.ReverseDistillationBottleneck(backbone, rngs=rngs)) + unused[name],
-            count(decoder.Decoder(backbone, rngs=rngs)),
-            count(
-                apr.AttentionGuidedPerturbationReconstruction(
-                    backbone, noise_scale=0.1, temperature=0.5, rngs=rngs
-                )
-            ),
+            count(student.bottleneck) + unused[name],
+            count(student.decoder),
+            count(student.reconstruction),
         )
         np.testing.assert_allclose(np.array(parts) / 1e6, expected, atol=0.005)
 
@@ -126,7 +136,7 @@ def test_initialisation_has_the_spread_of_pytorch():
     """Kaiming normal (fan-out) in blocks; PyTorch's defaults for transposed and APR layers."""
     backbone = BACKBONES["resnet18"]
     torch.manual_seed(0)
-    ours = decoder.Decoder(backbone, rngs=nnx.Rngs(0))
+    ours = nnx.jit(lambda: decoder.Decoder(backbone, rngs=nnx.Rngs(0)))()
     theirs = reference.Decoder("resnet18")
     for part in theirs.modules():
         if isinstance(part, torch.nn.Conv2d):
