@@ -13,7 +13,8 @@ from dtsnet_jax.training.interruption import end_on_signals
 
 # A full disk, and files and directories that may not be used.
 UNUSABLE = (
-    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOLCK
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR,
+    errno.ENOLCK,
 )  # fmt: skip
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration, FILE.py or FILE.py:NAME.")

@@ -10,14 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _NOTICE = (
-    r"I\d{4} |\S+ \S+: I |WARNING: All log messages before absl|To enable the following instruction"
+    rb"I\d{4} |\S+ \S+: I |WARNING: All log messages before absl|"
+    rb"To enable the following instruction"
 )
 # A process of its own, so that the last words of one that is aborted are passed on as well.
 _FILTER = f"""
 import re, sys
-for line in sys.stdin:
+for line in sys.stdin.buffer:
     if not re.match({_NOTICE!r}, line):
-        sys.stderr.write(line)
+        sys.stderr.buffer.write(line)
         sys.stderr.flush()
 """
 

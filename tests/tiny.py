@@ -16,7 +16,7 @@ from dtsnet_jax.model.encoder import build_encoder
 from dtsnet_jax.model.residual import BasicBlock
 from dtsnet_jax.weights.convert import to_torch_shape, torch_name
 
-BACKBONES["tiny"] = Backbone((8, 12, 16), 24, BasicBlock, (1, 1, 1), 1, (1, 1, 1))
+BACKBONES["tiny"] = Backbone((64, 64, 64), 64, BasicBlock, (1, 1, 1), 1, (1, 1, 1))
 WEIGHTS = Path(tempfile.gettempdir()) / "dtsnet-jax-tests" / "tiny.safetensors"
 
 

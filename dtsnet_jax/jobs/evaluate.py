@@ -76,13 +76,13 @@ def evaluate_seed(table: Table, row: Row, catalog: Catalog, learns: Catalog, see
             "--job=train and the same --workdir."
         )
     _check_record(table, row, learned, trained, record)
+    fitted = table.detector(row).load(learned, trained, scoring_options(row.config))
+    if fitted.trained_to < record["last_step"]:
+        print(
+            f"{run.name}: NOT FINISHED, at step {fitted.trained_to} of {record['last_step']}; "
+            "--job=train continues it"
+        )
     with run.measuring():
-        fitted = table.detector(row).load(learned, trained, scoring_options(row.config))
-        if fitted.trained_to < record["last_step"]:
-            print(
-                f"{run.name}: NOT FINISHED, at step {fitted.trained_to} of {record['last_step']}; "
-                "--job=train continues it"
-            )
         result = _result(row, fitted, images, run, pictures=seed == row.config.seeds[0])
         records = read_records(trained.directory)
         if row.trained_in != row.run:  # whose metrics during training were scored in another way

@@ -200,8 +200,6 @@ def test_a_download_with_another_hash_is_refused(served, tfds_data):
     served("btad")
     layout = READERS["btad"]
     layout.ARCHIVE = replace(layout.ARCHIVE, sha256="0" * 64)
-    with pytest.raises(
-        UserError, match=r"btad\.zip' could not be downloaded \(its SHA-256 is not 0{64}\)"
-    ):
+    with pytest.raises(UserError, match=r"btad\.zip' could not .* \(its SHA-256 is not 0{64}\)"):
         read("btad", "", "01")
     assert names(tfds_data / "downloads" / "manual") == []

@@ -8,15 +8,19 @@ from contextlib import contextmanager
 
 import pytest
 
+import data.files
 from data.files import (
+    discard,
     file_digest,
     files_digest,
     locked,
     partial_path,
     remove,
     remove_abandoned,
+    remove_partials,
     write_text,
 )
+from dtsnet_jax.errors import UserError
 from tests.data.processes import at_once, kill, process_inside
 
 WRITES = 200
@@ -112,6 +116,31 @@ class TestRemoveAbandoned:
             partial.touch()
 
 
+def test_who_holds_a_lock_removes_what_anybody_left(tmp_path, monkeypatch):
+    with process_inside(half_written, tmp_path / "a.json", False) as process:
+        kill(process)
+    with partial_path(tmp_path / "b.json") as partial:
+        partial.touch()
+        monkeypatch.setattr(socket, "gethostname", lambda: "another-machine")
+        assert len(names(tmp_path)) == 2
+        remove_partials(tmp_path / "a.json")
+        assert names(tmp_path) == [partial.name]
+
+
+@pytest.mark.parametrize("name", ["step", "step/inside.json"])
+def test_what_is_discarded_loses_its_name_before_its_content(tmp_path, monkeypatch, name):
+    write_text(tmp_path / "step" / "inside.json", "whole")
+    moved = []
+    with monkeypatch.context() as killed:
+        killed.setattr(data.files, "remove", moved.append)
+        discard(tmp_path / name)
+    assert not (tmp_path / name).exists()
+    (file,) = [path for path in (*moved, *moved[0].glob("*")) if path.is_file()]
+    assert file.read_text() == "whole"
+    remove_partials(tmp_path / name)
+    assert not moved[0].exists()
+
+
 def test_removing_takes_files_trees_and_links_but_not_what_links_lead_to(tmp_path):
     tree = tmp_path / "tree"
     write_text(tree / "inside" / "file", "")
@@ -191,3 +220,5 @@ class TestDigests:
             files_digest([None, here / "1.png"]),
         }
         assert len(different) == 6
+        with pytest.raises(UserError, match=r"gone\.png' cannot be read \(No such file"):
+            files_digest([here / "1.png", here / "gone.png"])

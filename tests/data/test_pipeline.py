@@ -1,11 +1,12 @@
-import subprocess
-import sys
+import hashlib
 
 import numpy as np
 import pytest
 
+from data.images import TrainingImages
 from data.options import SynthesisOptions
-from data.pipeline import TrainingImages, sample_function, training_batches
+from data.pipeline import sample_function, training_batches
+from data.tf import tf
 
 COUNT, SIZE = 7, 32
 
@@ -33,6 +34,14 @@ def batches(first=0, last=6, *, batch_size=8, every=2, seed=1, process=(0, 1), f
             process_count=process[1],
         )
     )
+
+
+def batches_digest():
+    digest = hashlib.sha256()
+    for batch in batches():
+        for name in sorted(batch):
+            digest.update(batch[name].tobytes())
+    return digest.hexdigest()
 
 
 def order(some_batches):
@@ -121,22 +130,22 @@ def test_the_preview_draws_what_training_draws():
                 np.testing.assert_array_equal(sample[name], batch[name][within])
 
 
-def test_samples_do_not_depend_on_the_number_of_workers():
-    script = (
-        "import sys, hashlib; sys.path.insert(0, '.')\n"
-        "import tensorflow as tf\n"
-        "tf.config.threading.set_inter_op_parallelism_threads(int(sys.argv[1]))\n"
-        "tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[1]))\n"
-        "from tests.data.test_pipeline import batches\n"
-        "digest = hashlib.sha256()\n"
-        "for batch in batches():\n"
-        "    for name in sorted(batch): digest.update(batch[name].tobytes())\n"
-        "print(digest.hexdigest())\n"
-    )
-    digests = {
-        subprocess.run(
-            [sys.executable, "-c", script, workers], capture_output=True, text=True, check=True
-        ).stdout
-        for workers in ("1", "5")
-    }
-    assert len(digests) == 1
+@pytest.mark.parametrize("workers", [1, 5])
+def test_samples_do_not_depend_on_the_number_of_workers(monkeypatch, workers):
+    expected = batches_digest()
+    prefetch, counts = tf.data.Dataset.prefetch, []
+
+    def prefetch_by_workers(dataset, count):
+        options = tf.data.Options()
+        options.threading.private_threadpool_size = workers
+        counts.append(workers)
+        return prefetch(dataset.with_options(options), count)
+
+    monkeypatch.setattr(tf.data.Dataset, "prefetch", prefetch_by_workers)
+    monkeypatch.setattr(tf.data, "AUTOTUNE", workers)
+    assert batches_digest() == expected
+    assert counts == [workers]
+
+
+def test_another_process_draws_the_same_samples(fresh_process):
+    assert fresh_process.batches_digest == batches_digest()

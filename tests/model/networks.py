@@ -1,12 +1,12 @@
 """Networks whose weights NumPy draws, because JAX compiles a program for every shape it draws."""
 
 from collections.abc import Callable
+from functools import partial
 from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from flax import nnx
 
 from dtsnet_jax.model.backbones import BACKBONES, Backbone
@@ -16,16 +16,20 @@ from dtsnet_jax.model.residual import BasicBlock
 from dtsnet_jax.training.step import split_network
 from dtsnet_jax.weights.teacher import Teacher, place_teacher
 
-TINY = Backbone((8, 16, 32), 64, BasicBlock, (1, 1, 1), 1, (1, 1, 1))
+TINY = Backbone((8, 16, 32), 64, BasicBlock, (1, 1, 1), 2, (1, 1, 1))
 STUDENT = {"bottleneck": "mff", "reconstruction": True, "noise_scale": 0.1, "temperature": 0.5}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def compiled_quickly():
-    """Spares optimisations that take longer than a program that runs only a few times."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+# A program that runs a few times is sooner done without what costs XLA several times as long.
+_QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+
+quickly = partial(jax.jit, compiler_options=_QUICK)
+
+
+def call(module: nnx.Module, *arguments):
+    """What a module answers, compiled as a whole; the module stays as it is."""
+    graph, arrays = nnx.split(module)
+    return quickly(lambda arrays, *args: nnx.merge(graph, arrays)(*args))(arrays, *arguments)
 
 
 def tiny_backbone():

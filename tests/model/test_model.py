@@ -12,7 +12,7 @@ from dtsnet_jax.model.layers import (
     cosine_similarity,
 )
 from tests.helpers import KEY
-from tests.model.networks import draw_student, draw_teacher
+from tests.model.networks import call, draw_student, draw_teacher
 
 
 def test_cosines_and_their_gradients_are_finite_at_zero():
@@ -39,7 +39,7 @@ def test_transposed_convolution_equals_xla():
     x = jax.random.normal(KEY, (2, 6, 4, 5))
     kernel = layer.conv.kernel[...].reshape(5, 2, 2, 7).transpose(1, 2, 3, 0)
     expected = jax.lax.conv_transpose(x, kernel, (2, 2), "VALID", transpose_kernel=True)
-    np.testing.assert_allclose(layer(x), expected, atol=1e-5)
+    np.testing.assert_allclose(call(layer, x), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("kernel_size", "stride", "size"), [(3, 1, 9), (3, 2, 8), (5, 2, 7)])
@@ -54,17 +54,13 @@ def test_depthwise_convolution_equals_xla(kernel_size, stride, size):
         feature_group_count=6,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
-    np.testing.assert_allclose(nnx.jit(lambda layer, x: layer(x))(layer, x), expected, atol=1e-5)
+    np.testing.assert_allclose(call(layer, x), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "signed"), [("efficientnet_lite0", True), ("resnet18", False)])
 def test_the_student_gives_back_the_signs_its_teacher_has(name, signed):
-    @nnx.jit
-    def answer(teacher, student, images):
-        features = teacher(images)
-        return features, student(features)
-
     images = jax.random.normal(KEY, (2, 64, 64, 3))
+    features = call(draw_teacher(name).encoder, images)
     student = draw_student(name, bottleneck="rd", reconstruction=False)
-    for level in zip(*answer(draw_teacher(name).encoder, student, images), strict=True):
-        assert [bool((features < 0).any()) for features in level] == [signed, signed]
+    for ours, theirs in zip(call(student, features), features, strict=True):
+        assert bool((theirs < 0).any()) == bool((ours < 0).any()) == signed

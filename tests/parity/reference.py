@@ -25,10 +25,26 @@ def import_torchvision():
 torchvision, _LIBRARY = import_torchvision()
 
 
+def _resnet(name: str) -> torch.nn.Module:
+    """A torchvision ResNet; 'tiny' is ResNet18 with three smaller stages."""
+    if name != "tiny":
+        return torchvision.models.get_model(name, weights=None)
+    model = torchvision.models.resnet18(weights=None)
+    model.inplanes = 64
+    backbone = BACKBONES[name]
+    model.layer1, model.layer2, model.layer3 = (
+        model._make_layer(type(model.layer1[0]), channels, depth, stride)
+        for channels, depth, stride in zip(
+            backbone.channels, backbone.teacher_depths, (1, 2, 2), strict=True
+        )
+    )
+    return model
+
+
 def torch_resnet(name: str, seed: int = 0) -> torch.nn.Module:
-    """A torchvision ResNet with random weights and random running statistics."""
+    """A ResNet with random weights and random running statistics."""
     torch.manual_seed(seed)
-    model = torchvision.models.get_model(name, weights=None)
+    model = _resnet(name)
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)
@@ -58,7 +74,7 @@ def _planes(name: str, channels: int) -> int:
 def _stage_maker(name: str) -> torch.nn.Module:
     """A model without memory for weights, of which only ``_make_layer`` is used."""
     with torch.device("meta"):
-        return torchvision.models.get_model(name, weights=None)
+        return _resnet(name)
 
 
 def fourth_stage(name: str, channels_in: int) -> torch.nn.Sequential:

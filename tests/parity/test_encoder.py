@@ -1,6 +1,5 @@
 """The teachers give the features that torchvision's and the Lite0 package's networks give."""
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -10,16 +9,12 @@ from dtsnet_jax.model.encoder import build_encoder
 from dtsnet_jax.weights.convert import load_state_dict
 from dtsnet_jax.weights.sources import find_weights
 from dtsnet_jax.weights.teacher import load_encoder
+from tests.model.networks import call
 from tests.parity.reference import nchw, nhwc, resnet_features, state_dict, torch_resnet
 
 
-@nnx.jit
-def features(encoder, images):
-    return encoder(images)
-
-
 def assert_close(encoder, images, expected):
-    for ours, theirs in zip(features(encoder, jnp.asarray(images)), expected, strict=True):
+    for ours, theirs in zip(call(encoder, images), expected, strict=True):
         theirs = nhwc(theirs)
         assert ours.shape == theirs.shape
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())

@@ -14,6 +14,7 @@ from dtsnet_jax.training.objective import distillation_loss
 from dtsnet_jax.training.step import make_level_step, make_train_step, split_network
 from dtsnet_jax.weights.convert import load_state_dict
 from tests.helpers import KEY, random_batches, start
+from tests.model.networks import STUDENT, TINY, quickly, tiny_backbone
 from tests.parity import reference
 
 
@@ -27,7 +28,7 @@ def random_features(seed, dtype):
 
 def test_objective_and_gradient_in_float32():
     teacher, student = random_features(0, np.float32), random_features(1, np.float32)
-    loss, gradient = jax.value_and_grad(distillation_loss, argnums=1)(teacher, student)
+    loss, gradient = quickly(jax.value_and_grad(distillation_loss, argnums=1))(teacher, student)
     torch_student = [reference.nchw(f).requires_grad_() for f in student]
     expected = reference.distillation_loss([reference.nchw(f) for f in teacher], torch_student)
     expected.backward()
@@ -39,21 +40,14 @@ def test_objective_and_gradient_in_float32():
 
 def networks(name, bottleneck):
     """Teacher and student of PyTorch, and ours with the same weights and without noise."""
-    torch_teacher = reference.torch_resnet(name).eval()
-    torch.manual_seed(1)
-    torch_student = reference.Student(name, bottleneck).train()
-    teacher = nnx.eval_shape(lambda: build_encoder(name, rngs=nnx.Rngs(0)))
+    with tiny_backbone():
+        torch_teacher = reference.torch_resnet(name).eval()
+        torch.manual_seed(1)
+        torch_student = reference.Student(name, bottleneck).train()
+        teacher = nnx.eval_shape(lambda: build_encoder(name, rngs=nnx.Rngs(0)))
+        options = STUDENT | {"bottleneck": bottleneck, "noise_scale": 0.0}
+        student = nnx.eval_shape(lambda: Student(name, **options, rngs=nnx.Rngs(0)))
     load_state_dict(teacher, reference.state_dict(torch_teacher), source="random")
-    student = nnx.eval_shape(
-        lambda: Student(
-            name,
-            bottleneck=bottleneck,
-            reconstruction=True,
-            noise_scale=0.0,
-            temperature=0.5,
-            rngs=nnx.Rngs(0),
-        )
-    )
     reference.copy_weights(student, torch_student)
     return torch_teacher, torch_student, teacher, student
 
@@ -61,7 +55,7 @@ def networks(name, bottleneck):
 @pytest.mark.parametrize(("bottleneck", "count"), [("mff", 1), ("rd", 2)])
 def test_a_training_step_moves_every_weight_as_adam_does_in_pytorch(bottleneck, count):
     """In float64; PyTorch adds up the gradients of ``count`` batches."""
-    torch_teacher, torch_student, teacher, student = networks("resnet18", bottleneck)
+    torch_teacher, torch_student, teacher, student = networks("tiny", bottleneck)
     before = reference.flax_arrays(student, torch_student.double())
     batches = random_batches(size=64, batch=4, count=count)
 
@@ -101,7 +95,7 @@ def test_the_paper_s_network_takes_torchvision_weights_and_trains():
     del torch_teacher, torch_student
 
     optimizer, state = start(params, batch_stats)
-    state, metrics = make_train_step(graphs, optimizer)(state, arrays, batches, KEY)
+    state, metrics = quickly(make_train_step(graphs, optimizer))(state, arrays, batches, KEY)
     np.testing.assert_allclose(metrics.loss, loss, rtol=1e-4)
     np.testing.assert_allclose(metrics.gradient_norm, norm, rtol=1e-2)
     for before, after in zip(jax.tree.leaves(params), jax.tree.leaves(state.params), strict=True):
@@ -118,12 +112,12 @@ def by_path(tree):
 
 def float64_step(teacher, student, batches):
     with jax.enable_x64(True):
-        graphs, arrays, params, batch_stats = split_network(BACKBONES["resnet18"], teacher, student)
+        graphs, arrays, params, batch_stats = split_network(TINY, teacher, student)
         params, batch_stats = jax.tree.map(
             lambda x: jnp.asarray(x, jnp.float64), (params, batch_stats)
         )
         optimizer, state = start(params, batch_stats)
-        state, metrics = make_train_step(graphs, optimizer)(state, arrays, batches, KEY)
+        state, metrics = quickly(make_train_step(graphs, optimizer))(state, arrays, batches, KEY)
         assert metrics.loss.dtype == jnp.float64
         return jax.device_get((state, metrics))
 

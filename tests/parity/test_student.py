@@ -9,6 +9,7 @@ from flax import nnx
 from dtsnet_jax.model import apr, decoder, fusion
 from dtsnet_jax.model.backbones import BACKBONES
 from dtsnet_jax.model.dtsnet import Student
+from tests.model.networks import call
 from tests.parity import reference
 
 
@@ -39,11 +40,6 @@ def module_like(torch_module, build):
     reference.copy_weights(module, torch_module)
     assert count(module) == torch_count(torch_module)
     return module
-
-
-@nnx.jit
-def call(module, *arguments):
-    return module(*arguments)
 
 
 NAMES = ["resnet18", "wide_resnet50_2"]
