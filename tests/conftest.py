@@ -60,7 +60,10 @@ def tfds_data(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture(autouse=True, scope="session")
 def shared_programs():
-    """Teachers and programs hold no state: tests with the same network share the compiled ones."""
+    """Teachers and programs hold no state: tests with the same network share the compiled ones.
+
+    Yields the function that builds programs for oneself.
+    """
     kept = {}
     with pytest.MonkeyPatch.context() as patch:
         teacher, programs = table.load_teacher, detector.build_programs
@@ -79,4 +82,4 @@ def shared_programs():
 
         patch.setattr(table, "load_teacher", load_teacher)
         patch.setattr(detector, "build_programs", build_programs)
-        yield
+        yield programs

@@ -16,8 +16,9 @@ from dtsnet_jax.model.encoder import build_encoder
 from dtsnet_jax.model.residual import BasicBlock
 from dtsnet_jax.weights.convert import to_torch_shape, torch_name
 
-BACKBONES["tiny"] = Backbone((64, 64, 64), 64, BasicBlock, (1, 1, 1), 1, (1, 1, 1))
-WEIGHTS = Path(tempfile.gettempdir()) / "dtsnet-jax-tests" / "tiny.safetensors"
+CHANNELS = (64, 64, 64)  # fewer take XLA longer to compile, for it unrolls what is small
+BACKBONES["tiny"] = Backbone(CHANNELS, 64, BasicBlock, (1, 1, 1), 1, (1, 1, 1))
+WEIGHTS = Path(tempfile.gettempdir()) / "dtsnet-jax-tests" / f"tiny-{CHANNELS[0]}.safetensors"
 
 
 def write_weights() -> None:

@@ -138,6 +138,21 @@ def test_rows_that_are_trained_alike_share_a_detector(own_images, tmp_path):
     assert level_3.trained_in == paper.run
 
 
+def test_the_order_of_the_rows_may_change(own_images, tmp_path, capsys):
+    rows = ("paper", "level_3")
+    for order in (rows, rows[::-1]):
+        config = small_config(own_images, train__epochs=1, rows=order)
+        train(config, tmp_path)
+    assert capsys.readouterr().out.count("measured already") == 2
+    assert list(report(Run(tmp_path).config(), tmp_path)) == list(rows[::-1])
+
+
+def test_rows_that_keep_their_best_share_weights_only_with_their_scoring(own_images, tmp_path):
+    config = small_config(own_images, rows=("paper", "level_3"), **BEST)
+    paper, level_3 = Table(config, tmp_path).rows
+    assert level_3.trained_in == level_3.run != paper.run
+
+
 def test_textures_that_no_row_needs_are_not_looked_for(own_images, tmp_path):
     config = small_config(own_images, rows=("knn",), data__textures="/nowhere")
     config.knn.coreset_size = 20

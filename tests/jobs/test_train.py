@@ -8,6 +8,7 @@ import time
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 from PIL import Image
 
 from dtsnet_jax.errors import UserError
@@ -15,7 +16,7 @@ from dtsnet_jax.jobs.evaluate import evaluate
 from dtsnet_jax.jobs.report import report
 from dtsnet_jax.jobs.train import train
 from dtsnet_jax.report.table import METRICS
-from dtsnet_jax.run import newest_step
+from dtsnet_jax.run import Run, newest_step
 from dtsnet_jax.training.progress import read_records
 from tests.helpers import final_state, interrupt_after, launch_small, seed_run, small_config
 from tests.miniature import save
@@ -218,3 +219,27 @@ def test_a_loss_that_is_not_finite_ends_training_at_once(own_images, tmp_path):
     assert f"that of step {good} in" in str(error.value)
     params = final_state(tmp_path).params
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
+
+
+def test_weights_are_not_scored_with_another_teacher(own_images, tmp_path):
+    config = small_config(own_images, train__epochs=1)
+    train(config, tmp_path / "run")
+    tensors = safetensors.numpy.load_file(config.encoder.weights)
+    tensors["conv1.weight"] = 2 * tensors["conv1.weight"]
+    safetensors.numpy.save_file(tensors, tmp_path / "other.safetensors")
+    config.encoder.weights = str(tmp_path / "other.safetensors")
+    for job in (evaluate, train):
+        with pytest.raises(UserError, match="trained with other teacher"):
+            job(config, tmp_path / "run")
+
+
+def test_a_report_holds_one_scoring(own_images, tmp_path):
+    config = small_config(own_images, train__epochs=1)
+    train(config, tmp_path)
+    other = small_config(own_images, train__epochs=1, scoring__smoothing=0.0)
+    evaluate(other, tmp_path)
+    with pytest.raises(UserError, match="holds no finished category"):
+        report(config, tmp_path)
+    stored = Run(tmp_path).config()
+    assert stored.scoring.smoothing == 0.0
+    assert "folder" in report(stored, tmp_path)

@@ -12,11 +12,16 @@ from flax import nnx
 from dtsnet_jax.model.backbones import BACKBONES, Backbone
 from dtsnet_jax.model.dtsnet import Student
 from dtsnet_jax.model.encoder import build_encoder
-from dtsnet_jax.model.residual import BasicBlock
+from dtsnet_jax.model.residual import BasicBlock, BottleneckBlock
 from dtsnet_jax.training.step import split_network
 from dtsnet_jax.weights.teacher import Teacher, place_teacher
 
-TINY = Backbone((8, 16, 32), 64, BasicBlock, (1, 1, 1), 2, (1, 1, 1))
+TINY = {
+    "tiny": Backbone((8, 16, 32), 64, BasicBlock, (1, 1, 1), 2, (1, 1, 1)),
+    "tiny_wide": Backbone(
+        (16, 32, 64), 128, BottleneckBlock, (1, 1, 1), 2, (1, 1, 1), width_factor=2
+    ),
+}
 STUDENT = {"bottleneck": "mff", "reconstruction": True, "noise_scale": 0.1, "temperature": 0.5}
 
 
@@ -32,9 +37,9 @@ def call(module: nnx.Module, *arguments):
     return quickly(lambda arrays, *args: nnx.merge(graph, arrays)(*args))(arrays, *arguments)
 
 
-def tiny_backbone():
-    """Within the block there is a backbone 'tiny'."""
-    return mock.patch.dict(BACKBONES, tiny=TINY)
+def tiny_backbones():
+    """Within the block there are the backbones of ``TINY``."""
+    return mock.patch.dict(BACKBONES, TINY)
 
 
 def draw(build: Callable[[], nnx.Module], seed: int = 0) -> nnx.Module:
@@ -53,7 +58,7 @@ def draw(build: Callable[[], nnx.Module], seed: int = 0) -> nnx.Module:
 
 def draw_teacher(name="tiny", dtype=None) -> Teacher:
     """A teacher on all devices."""
-    with tiny_backbone():
+    with tiny_backbones():
         encoder = draw(lambda: build_encoder(name, dtype=dtype, rngs=nnx.Rngs(0)))
         return place_teacher(name, encoder, dtype=dtype)
 
@@ -61,7 +66,7 @@ def draw_teacher(name="tiny", dtype=None) -> Teacher:
 def draw_student(name="tiny", dtype=None, **options) -> Student:
     """A student; ``options`` replace the paper's."""
     options = STUDENT | options
-    with tiny_backbone():
+    with tiny_backbones():
         return draw(lambda: Student(name, **options, dtype=dtype, rngs=nnx.Rngs(0)), seed=1)
 
 

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from dtsnet_jax.model.backbones import BACKBONES
 from dtsnet_jax.model.layers import TransposedConvolution
+from dtsnet_jax.model.residual import BottleneckBlock
 from dtsnet_jax.weights.convert import to_flax_layout, torch_name
 
 
@@ -26,19 +27,25 @@ torchvision, _LIBRARY = import_torchvision()
 
 
 def _resnet(name: str) -> torch.nn.Module:
-    """A torchvision ResNet; 'tiny' is ResNet18 with three smaller stages."""
-    if name != "tiny":
+    """A torchvision ResNet, or one of its blocks in three stages that are no model of its own."""
+    if not name.startswith("tiny"):
         return torchvision.models.get_model(name, weights=None)
-    model = torchvision.models.resnet18(weights=None)
-    model.inplanes = 64
     backbone = BACKBONES[name]
+    width = 64 * backbone.width_factor
+    model = torchvision.models.ResNet(_block(name), [1, 1, 1, 1], width_per_group=width)
+    model.inplanes = 64
     model.layer1, model.layer2, model.layer3 = (
-        model._make_layer(type(model.layer1[0]), channels, depth, stride)
+        model._make_layer(_block(name), _planes(name, channels), depth, stride)
         for channels, depth, stride in zip(
             backbone.channels, backbone.teacher_depths, (1, 2, 2), strict=True
         )
     )
     return model
+
+
+def _block(name: str) -> type[torch.nn.Module]:
+    deep = BACKBONES[name].block is BottleneckBlock
+    return torchvision.models.resnet.Bottleneck if deep else torchvision.models.resnet.BasicBlock
 
 
 def torch_resnet(name: str, seed: int = 0) -> torch.nn.Module:
@@ -68,7 +75,7 @@ def resnet_features(model: torch.nn.Module, images: torch.Tensor) -> list[torch.
 
 
 def _planes(name: str, channels: int) -> int:
-    return channels // (4 if "50" in name else 1)
+    return channels // _block(name).expansion
 
 
 def _stage_maker(name: str) -> torch.nn.Module:
@@ -79,20 +86,19 @@ def _stage_maker(name: str) -> torch.nn.Module:
 
 def fourth_stage(name: str, channels_in: int) -> torch.nn.Sequential:
     model = _stage_maker(name)
-    block = type(model.layer1[0])
     model.inplanes = channels_in
     backbone = BACKBONES[name]
     planes = _planes(name, backbone.bottleneck_channels)
-    return model._make_layer(block, planes, backbone.bottleneck_depth, stride=2)
+    return model._make_layer(_block(name), planes, backbone.bottleneck_depth, stride=2)
 
 
 def decoder_stage(name: str, channels_in: int, channels: int, depth: int) -> torch.nn.Sequential:
     """A torchvision stage whose strided convolutions are 2×2 transposed ones."""
     model = _stage_maker(name)
     model.inplanes = channels_in
-    stage = model._make_layer(type(model.layer1[0]), _planes(name, channels), depth, stride=2)
+    stage = model._make_layer(_block(name), _planes(name, channels), depth, stride=2)
     first = stage[0]
-    strided = "conv2" if "50" in name else "conv1"
+    strided = "conv2" if _block(name).expansion > 1 else "conv1"
     conv, projection = getattr(first, strided), first.downsample[0]
     setattr(first, strided, _transposed(conv))
     first.downsample[0] = _transposed(projection)

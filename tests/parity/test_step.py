@@ -7,14 +7,14 @@ import pytest
 import torch
 from flax import nnx
 
-from dtsnet_jax.model.backbones import BACKBONES
+from dtsnet_jax.model.backbones import BACKBONES, IMAGENET_MEAN, IMAGENET_STD
 from dtsnet_jax.model.dtsnet import Student
 from dtsnet_jax.model.encoder import build_encoder
 from dtsnet_jax.training.objective import distillation_loss
-from dtsnet_jax.training.step import make_level_step, make_train_step, split_network
+from dtsnet_jax.training.step import TrainState, make_train_step, split_network
 from dtsnet_jax.weights.convert import load_state_dict
 from tests.helpers import KEY, random_batches, start
-from tests.model.networks import STUDENT, TINY, quickly, tiny_backbone
+from tests.model.networks import STUDENT, TINY, quickly, tiny_backbones
 from tests.parity import reference
 
 
@@ -40,7 +40,7 @@ def test_objective_and_gradient_in_float32():
 
 def networks(name, bottleneck):
     """Teacher and student of PyTorch, and ours with the same weights and without noise."""
-    with tiny_backbone():
+    with tiny_backbones():
         torch_teacher = reference.torch_resnet(name).eval()
         torch.manual_seed(1)
         torch_student = reference.Student(name, bottleneck).train()
@@ -52,16 +52,19 @@ def networks(name, bottleneck):
     return torch_teacher, torch_student, teacher, student
 
 
-@pytest.mark.parametrize(("bottleneck", "count"), [("mff", 1), ("rd", 2)])
-def test_a_training_step_moves_every_weight_as_adam_does_in_pytorch(bottleneck, count):
+@pytest.mark.parametrize(
+    ("name", "bottleneck", "count"),
+    [("tiny", "mff", 1), ("tiny", "rd", 2), ("tiny_wide", "mff", 2)],
+)
+def test_a_training_step_moves_every_weight_as_adam_does_in_pytorch(name, bottleneck, count):
     """In float64; PyTorch adds up the gradients of ``count`` batches."""
-    torch_teacher, torch_student, teacher, student = networks("tiny", bottleneck)
+    torch_teacher, torch_student, teacher, student = networks(name, bottleneck)
     before = reference.flax_arrays(student, torch_student.double())
     batches = random_batches(size=64, batch=4, count=count)
 
-    state, metrics = float64_step(teacher, student, batches)
+    state, metrics = float64_step(TINY[name], teacher, student, batches)
     optimizer = torch_optimizer(torch_student)
-    loss = torch_gradients(torch_teacher.double(), torch_student, batches)
+    loss = torch_loss(torch_teacher.double(), torch_student, batches)
     optimizer.step()
 
     np.testing.assert_allclose(metrics.loss, loss, rtol=1e-6)
@@ -83,26 +86,31 @@ def test_a_training_step_moves_every_weight_as_adam_does_in_pytorch(bottleneck, 
             np.testing.assert_allclose(ours, after[path], atol=1e-8, err_msg=str(path))
 
 
-def test_the_paper_s_network_takes_torchvision_weights_and_trains():
-    """In float32."""
+def test_the_paper_s_network_takes_torchvision_weights_and_trains_at_256_pixels():
+    """The loss at 64 pixels, in float32; at 256 pixels nothing is computed."""
     torch_teacher, torch_student, teacher, student = networks("wide_resnet50_2", "mff")
-    graphs, arrays, params, batch_stats = split_network(
-        BACKBONES["wide_resnet50_2"], teacher, student
-    )
-    batches = random_batches(size=64, batch=4)
-    loss = torch_gradients(torch_teacher, torch_student, batches)
-    norm = gradient_norm(torch_student)
-    del torch_teacher, torch_student
+    graphs, *arrays = split_network(BACKBONES["wide_resnet50_2"], teacher, student)
+    teacher, params, batch_stats = arrays
+    optimizer, _ = start({"reconstruction": jnp.zeros(1)}, {})
+    state = TrainState(jnp.int32(0), params, batch_stats, jax.eval_shape(optimizer.init, params))
+    train_step = make_train_step(graphs, optimizer)
 
-    optimizer, state = start(params, batch_stats)
-    state, metrics = quickly(make_train_step(graphs, optimizer))(state, arrays, batches, KEY)
-    np.testing.assert_allclose(metrics.loss, loss, rtol=1e-4)
-    np.testing.assert_allclose(metrics.gradient_norm, norm, rtol=1e-2)
-    for before, after in zip(jax.tree.leaves(params), jax.tree.leaves(state.params), strict=True):
-        assert 0 < np.abs(after - before).max() < 0.0051  # Adam's first step is a learning rate
-    images = jax.ShapeDtypeStruct((2, 256, 256, 3), np.uint8)
-    maps = jax.eval_shape(make_level_step(graphs), params, batch_stats, arrays, images)
-    assert [m.shape for m in maps] == [(2, size, size) for size in (64, 32, 16)]
+    def loss(params, batch_stats, teacher, batches):
+        state = TrainState(jnp.int32(0), params, batch_stats, optimizer.init(params))
+        return train_step(state, teacher, batches, KEY)[1].loss
+
+    batches = random_batches(size=64, batch=4)
+    with torch.no_grad():
+        expected = torch_loss(torch_teacher, torch_student, batches)
+    np.testing.assert_allclose(
+        quickly(loss)(params, batch_stats, teacher, batches), expected, rtol=1e-5
+    )
+    after, _ = jax.eval_shape(train_step, state, teacher, random_batches(size=256, batch=16), KEY)
+    assert shapes(after) == shapes(state)
+
+
+def shapes(tree):
+    return jax.tree.map(lambda x: (x.shape, x.dtype), tree)
 
 
 def by_path(tree):
@@ -110,11 +118,11 @@ def by_path(tree):
         yield tuple(getattr(key, "key", None) for key in path), np.asarray(value)
 
 
-def float64_step(teacher, student, batches):
+def float64_step(backbone, teacher, student, batches):
     with jax.enable_x64(True):
-        graphs, arrays, params, batch_stats = split_network(TINY, teacher, student)
+        graphs, arrays, params, batch_stats = split_network(backbone, teacher, student)
         params, batch_stats = jax.tree.map(
-            lambda x: jnp.asarray(x, jnp.float64), (params, batch_stats)
+            lambda x: jnp.asarray(np.asarray(x, np.float64)), (params, batch_stats)
         )
         optimizer, state = start(params, batch_stats)
         state, metrics = quickly(make_train_step(graphs, optimizer))(state, arrays, batches, KEY)
@@ -130,12 +138,11 @@ def torch_optimizer(student):
     return torch.optim.Adam(groups, betas=(0.5, 0.999))
 
 
-def torch_gradients(teacher, student, batches):
-    """Adds up the batches' gradients in the student; the mean of their losses."""
+def torch_loss(teacher, student, batches):
+    """The mean of the batches' losses, whose gradients are added up in the student."""
     dtype = next(student.parameters()).dtype
-    backbone = BACKBONES["resnet18"]
     mean, std = (
-        torch.tensor(v, dtype=dtype).view(1, 3, 1, 1) for v in (backbone.mean, backbone.std)
+        torch.tensor(v, dtype=dtype).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD)
     )
 
     def features(images):
@@ -148,12 +155,11 @@ def torch_gradients(teacher, student, batches):
         anomalous = normal.copy()
         anomalous[1::2] = synthetic
         loss = reference.distillation_loss(features(normal), student(features(anomalous)))
-        (loss / len(batches["normal"])).backward()
+        if torch.is_grad_enabled():
+            (loss / len(batches["normal"])).backward()
         losses.append(loss.item())
     return np.mean(losses)
 
 
 def gradient_norm(module):
-    return torch.linalg.vector_norm(
-        torch.stack([torch.linalg.vector_norm(p.grad) for p in module.parameters()])
-    ).item()
+    return np.sqrt(sum(p.grad.square().sum().item() for p in module.parameters()))
