@@ -1,8 +1,8 @@
 """Metrics against brute force, scikit-learn, adeval and the cases that others got wrong."""
 
 import itertools
+from multiprocessing.reduction import ForkingPickler
 
-import adeval
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -61,6 +61,10 @@ def test_exact_metrics_equal_their_definitions(masks, maps):
 
 
 def test_areas_equal_those_of_adeval(monkeypatch):
+    # Its import replaces how all functions are pickled: that ends with this test.
+    monkeypatch.setattr(ForkingPickler, "reducer_override", None, raising=False)
+    import adeval
+
     monkeypatch.setattr(np, "trapz", np.trapezoid, raising=False)  # NumPy 2.4 dropped that name
     generator = np.random.default_rng(0)
     masks = ndimage.gaussian_filter(generator.normal(size=(6, 64, 64)), (0, 6, 6)) > 0.05
