@@ -39,9 +39,8 @@ def partial_path(path: Path, *, directory: bool = False) -> Iterator[Path]:
       OSError: the disk is full or may not be written to.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{path.name}.{socket.gethostname()}.{os.getpid()}."
-    name = tempfile.mktemp(prefix=prefix, suffix=_PARTIAL, dir=path.parent)
-    partial = Path(name)
+    prefix = f".{path.name}.{_machine()}.{os.getpid()}."
+    partial = Path(tempfile.mktemp(prefix=prefix, suffix=_PARTIAL, dir=path.parent))
     try:
         if directory:
             partial.mkdir()
@@ -67,23 +66,34 @@ def remove(path: Path) -> None:
 
 def remove_abandoned(directory: Path) -> None:
     """Removes what killed processes of this machine left half-written in a directory."""
-    here = socket.gethostname()
-    for path in directory.glob(f".*{_PARTIAL}"):
-        host, _, process = path.name.rsplit(".", 2)[0].rpartition(".")
-        if host.endswith(f".{here}") and process.isdigit() and not _wrote(int(process), path):
-            remove(path)
+    for partial, _, machine, process in _partials(directory):
+        if machine == _machine() and not _wrote(process, partial):
+            remove(partial)
 
 
 def remove_partials(path: Path) -> None:
     """Removes what anybody left half-written of ``path``; only who holds its lock may ask."""
-    for partial in path.parent.glob(f".{path.name}.*{_PARTIAL}"):
-        remove(partial)
+    for partial, name, _, _ in _partials(path.parent):
+        if name == path.name:
+            remove(partial)
 
 
 def discard(path: Path) -> None:
     """Removes a file or directory that at no moment is there in part under its name."""
-    name = f".{path.name}.{socket.gethostname()}.{os.getpid()}.discarded{_PARTIAL}"
+    name = f".{path.name}.{_machine()}.{os.getpid()}.discarded{_PARTIAL}"
     remove(path.replace(path.with_name(name)))
+
+
+def _machine() -> str:
+    return socket.gethostname().replace(".", "-")  # a dot ends it in the names of partial files
+
+
+def _partials(directory: Path) -> Iterator[tuple[Path, str, str, int]]:
+    """Yields what is half-written in a directory: of which name, on which machine, by whom."""
+    for path in directory.glob(f".*{_PARTIAL}"):
+        parts = path.name[1 : -len(_PARTIAL)].rsplit(".", 3)
+        if len(parts) == 4 and parts[2].isdigit():
+            yield path, parts[0], parts[1], int(parts[2])
 
 
 def _wrote(process: int, path: Path) -> bool:
@@ -122,10 +132,15 @@ def file_digest(path: Path) -> str:
     """The SHA-256 of a file's content; computed once a process as long as the file is unchanged.
 
     Raises:
-      OSError: it cannot be read.
+      UserError: it cannot be read.
     """
-    status = path.stat()
-    return _digest(path, status.st_size, status.st_mtime_ns)
+    try:
+        status = path.stat()
+        return _digest(path, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise UserError(
+            f"'{path}' cannot be read ({error.strerror}); replace or remove it."
+        ) from error
 
 
 @cache
@@ -144,14 +159,9 @@ def files_digest(paths: Sequence[Path | None]) -> str:
     Raises:
       UserError: one cannot be read.
     """
-    try:
-        with ThreadPoolExecutor() as pool:
-            digests = pool.map(lambda path: "-" if path is None else file_digest(path), paths)
-            return hashlib.sha256("\n".join(digests).encode()).hexdigest()
-    except OSError as error:
-        raise UserError(
-            f"'{error.filename}' cannot be read ({error.strerror}); replace or remove it."
-        ) from error
+    with ThreadPoolExecutor() as pool:
+        digests = pool.map(lambda path: "-" if path is None else file_digest(path), paths)
+        return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def download(address: str, path: Path, *, check: Callable[[Path], None]) -> None:

@@ -111,12 +111,12 @@ def _load_dtd(size: int, processes: int) -> np.ndarray:
     try:
         builder = tfds.builder("dtd", data_dir=data_directory())
         if not builder.is_prepared():
-            with locked(data_directory() / "dtd"):  # prepared once
-                requests.head(
-                    DTD_ADDRESS, timeout=20
-                ).raise_for_status()  # TFDS retries for minutes
-                config = tfds.download.DownloadConfig(try_download_gcs=False)
-                builder.download_and_prepare(download_config=config)
+            with locked(data_directory() / "dtd"):
+                if not builder.is_prepared():  # by another process meanwhile
+                    # TFDS would retry for minutes.
+                    requests.head(DTD_ADDRESS, timeout=20).raise_for_status()
+                    config = tfds.download.DownloadConfig(try_download_gcs=False)
+                    builder.download_and_prepare(download_config=config)
     except Exception as error:  # of TFDS and its downloader, many kinds
         raise UserError(
             f"DTD could not be prepared by TFDS ({first_line(error)}); {_ADVICE}"

@@ -127,6 +127,18 @@ def test_who_holds_a_lock_removes_what_anybody_left(tmp_path, monkeypatch):
         assert names(tmp_path) == [partial.name]
 
 
+def test_partial_files_are_told_apart_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "node.of.a.cluster")
+    with partial_path(tmp_path / "a[1]") as first, partial_path(tmp_path / "a[1].zip") as second:
+        first.touch()
+        second.touch()
+        remove_partials(tmp_path / "a[1]")
+        assert names(tmp_path) == [second.name]
+        first.touch()
+        remove_abandoned(tmp_path)
+        assert len(names(tmp_path)) == 2
+
+
 @pytest.mark.parametrize("name", ["step", "step/inside.json"])
 def test_what_is_discarded_loses_its_name_before_its_content(tmp_path, monkeypatch, name):
     write_text(tmp_path / "step" / "inside.json", "whole")
