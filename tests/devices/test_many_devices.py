@@ -31,33 +31,32 @@ from tests.helpers import (
 # squared gradient, so that in its first steps a rounding error in a tiny gradient moves a weight as
 # far as a large gradient would: float32 losses drift by parts in a thousand. In float64 the same
 # program has to agree closely, weights included: draws, samples and statistics are the same.
-FIRST_LOSS_TOLERANCE, LOSS_TOLERANCE, FLOAT64_TOLERANCE = 1e-5, 5e-3, 1e-7
+LOSS_TOLERANCE, FLOAT64_TOLERANCE = 5e-3, 1e-7
 
 ON_DEVICES = """
 import sys
 import jax, jax.numpy as jnp, numpy as np
-from dtsnet_jax.devices.mesh import data_mesh, replicate, split_batch
+from dtsnet_jax.devices.mesh import replicate, split_batch
 from dtsnet_jax.training.step import make_train_step
 from tests.helpers import KEY, build, random_batches, start
-results = {"devices": jax.device_count()}
-mesh = data_mesh()
+jax.config.update("jax_enable_x64", True)
 network, *arrays = build("tiny")
-for precision in ("float32", "float64"):
-    jax.config.update("jax_enable_x64", precision == "float64")
-    teacher, params, batch_stats = jax.tree.map(lambda x: jnp.asarray(x, precision), arrays)
+arrays = jax.tree.map(lambda x: np.asarray(x, "float64"), arrays)
+for devices in (1, 2, 8):
+    auto = (jax.sharding.AxisType.Auto,)
+    mesh = jax.make_mesh((devices,), ("data",), auto, devices=jax.devices()[:devices])
+    teacher, params, batch_stats = jax.tree.map(jnp.asarray, arrays)
     optimizer, state = start(params, batch_stats)
     state, teacher = replicate((state, teacher), mesh)
-    step = make_train_step(network, optimizer)
     batch = split_batch(random_batches(batch=16), mesh)
-    results[precision] = []
+    # Once compiled, it takes nothing that is placed otherwise.
+    step = make_train_step(network, optimizer).lower(state, teacher, batch, KEY).compile()
+    losses = []
     for _ in range(5):
-        state, (loss, _) = step(state, teacher, batch, KEY)
-        assert loss.dtype == precision
-        results[precision].append(float(loss))
-    assert step._cache_size() == 1
-    if precision == "float32":
-        results["hlo"] = step.lower(state, teacher, batch, KEY).compile().as_text()
-np.savez(sys.argv[1], *jax.tree.leaves(state.params), **results)
+        state, metrics = step(state, teacher, batch, KEY)
+        losses.append(metrics.loss)
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(state.params)]
+    np.savez(f"{sys.argv[1]}/{devices}.npz", *leaves, losses=losses, program=step.as_text())
 """
 
 
@@ -74,27 +73,22 @@ def environment(devices):
 @pytest.fixture(scope="module")
 def five_steps(tmp_path_factory):
     """Losses, weights and compiled program of five steps on 1, 2 and 8 devices."""
-    paths = {n: tmp_path_factory.mktemp("devices") / f"{n}.npz" for n in (1, 2, 8)}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", ON_DEVICES, str(path)], cwd=ROOT, env=environment(devices)
-        )
-        for devices, path in paths.items()
-    ]
-    assert [process.wait() for process in processes] == [0, 0, 0]
-    results = {devices: np.load(path) for devices, path in paths.items()}
-    assert [result["devices"] for result in results.values()] == list(results)
-    return results
+    directory = tmp_path_factory.mktemp("devices")
+    subprocess.run(
+        [sys.executable, "-c", ON_DEVICES, str(directory)],
+        cwd=ROOT,
+        env=environment(devices=8),
+        check=True,
+    )
+    return {devices: np.load(directory / f"{devices}.npz") for devices in (1, 2, 8)}
 
 
 @pytest.mark.parametrize("devices", [2, 8])
 def test_five_steps_do_not_depend_on_the_number_of_devices(five_steps, devices):
     one, many = five_steps[1], five_steps[devices]
-    ours, expected = many["float32"], one["float32"]
-    assert ours[0] == pytest.approx(expected[0], rel=FIRST_LOSS_TOLERANCE)
-    np.testing.assert_allclose(ours, expected, rtol=LOSS_TOLERANCE)
-    assert expected[-1] < expected[0]
-    np.testing.assert_allclose(many["float64"], one["float64"], rtol=FLOAT64_TOLERANCE)
+    assert one["losses"].dtype == np.float64
+    assert one["losses"][-1] < one["losses"][0]
+    np.testing.assert_allclose(many["losses"], one["losses"], rtol=FLOAT64_TOLERANCE)
     weights = [name for name in one.files if name.startswith("arr_")]
     assert len(weights) > 50
     for name in weights:
@@ -102,7 +96,7 @@ def test_five_steps_do_not_depend_on_the_number_of_devices(five_steps, devices):
 
 
 def test_gradients_are_reduced_and_no_weight_is_gathered(five_steps):
-    text = {devices: str(result["hlo"]) for devices, result in five_steps.items()}
+    text = {devices: str(result["program"]) for devices, result in five_steps.items()}
     assert " all-reduce(" not in text[1]
     for devices in (2, 8):
         assert " all-reduce(" in text[devices]
