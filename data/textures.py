@@ -112,6 +112,7 @@ def _load_dtd(size: int, processes: int) -> np.ndarray:
         builder = tfds.builder("dtd", data_dir=data_directory())
         if not builder.is_prepared():
             with locked(data_directory() / "dtd"):
+                builder = tfds.builder("dtd", data_dir=data_directory())
                 if not builder.is_prepared():  # by another process meanwhile
                     # TFDS would retry for minutes.
                     requests.head(DTD_ADDRESS, timeout=20).raise_for_status()

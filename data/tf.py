@@ -29,7 +29,10 @@ def _without_notices() -> Iterator[None]:
     sys.stderr.flush()
     real = os.dup(2)
     command = [sys.executable, "-I", "-S", "-c", _FILTER]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=real) as passing_on:
+    # In a session of its own: Ctrl-C and a scheduler's SIGTERM go to all processes of the job's.
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stderr=real, start_new_session=True
+    ) as passing_on:
         os.dup2(passing_on.stdin.fileno(), 2)
         try:
             yield

@@ -245,7 +245,8 @@ def _digest(settings: dict[str, object]) -> str:
 def scoring_settings(config: ConfigDict) -> dict[str, object]:
     """The fields that scores depend on beside the weights."""
     scoring = {k: v for k, v in flatten(config).items() if k.startswith("scoring.")}
-    del scoring["scoring.batch_size"]
+    for without_effect in ("scoring.batch_size", "scoring.heatmaps"):
+        del scoring[without_effect]
     return scoring
 
 

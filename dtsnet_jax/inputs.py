@@ -25,7 +25,7 @@ from data.options import SynthesisOptions
 from data.readers import read_catalogs
 from data.textures import load_textures, textures_digest
 from dtsnet_jax.config import epochs_of, parse_shard, synthesize_every
-from dtsnet_jax.devices.processes import processes_here
+from dtsnet_jax.devices.processes import processes_here, together
 
 
 def chosen_catalogs(config: ConfigDict) -> list[Catalog]:
@@ -260,7 +260,7 @@ class Images:
     def keep(self, key: tuple, decode: Callable[[], Any]) -> Any:
         """What was decoded under this key, decoding it if need be."""
         if key not in self._kept:
-            self._kept[key] = decode()
+            self._kept[key] = together(decode)
         return self._kept[key]
 
     def forget_categories(self) -> None:
@@ -281,5 +281,7 @@ class Images:
         key = (config.data.textures, config.data.image_size, config.synthesis.gray_textures)
         if key not in self._textures:
             source, size, gray = key
-            self._textures[key] = load_textures(source, size, gray=gray, processes=processes_here())
+            self._textures[key] = together(
+                lambda: load_textures(source, size, gray=gray, processes=processes_here())
+            )
         return self._textures[key]

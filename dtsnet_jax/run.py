@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 from data.files import locked, remove, remove_abandoned, write_text
 from dtsnet_jax.config import find_change, read_config
 from dtsnet_jax.devices.processes import agreed, from_first, is_first, wait_for_all
-from dtsnet_jax.errors import UserError
+from dtsnet_jax.errors import UserError, first_line
 
 CONFIG_FILE = "config.json"
 _ADVICE = "start a new run with --workdir=DIR, or delete the old one"
@@ -157,6 +157,9 @@ class SeedRun:
                     stack.enter_context(locked(lock, wait=False))
                 except BlockingIOError:
                     free = False
+                else:
+                    for directory in (self.directory, self.best):
+                        remove_abandoned(directory)
             if not agreed(free):
                 raise UserError(
                     f"'{self.directory}' is being trained by another process; wait for it, or "
@@ -166,18 +169,19 @@ class SeedRun:
 
     @contextmanager
     def measuring(self) -> Iterator[None]:
-        """Within the block there is no result, for its pictures are about to be drawn anew.
-
-        Launches that measure the same wait for each other.
-        """
+        """Launches that measure the same wait for each other, and see what the other has stored."""
         with ExitStack() as stack:
             if is_first():
                 stack.enter_context(locked(self.run / f"{self.category}-seed-{self.seed}-result"))
-                self._result_file.unlink(missing_ok=True)
-                for path in (self.gallery, self.heatmaps):
-                    remove(path)
-                remove_abandoned(self.directory)
             yield
+
+    def forget_result(self) -> None:
+        """Removes the result with its pictures, which are about to be drawn anew."""
+        if is_first():
+            self._result_file.unlink(missing_ok=True)
+            for path in (self.gallery, self.heatmaps):
+                remove(path)
+            remove_abandoned(self.directory)
 
     def result(self, last_step: int, **made_from: object) -> dict | None:
         """The stored result, None if it is not that of these weights at this step.
@@ -187,7 +191,7 @@ class SeedRun:
           made_from: the parts of its 'made_from' that have to be as given.
         """
         result = from_first(lambda: _read(self._result_file))
-        if result is None or result["trained_to"] != last_step:
+        if result is None or not result["trained_to"] == result["last_step"] == last_step:
             return None
         stored = result["made_from"]
         return result if all(stored[name] == value for name, value in made_from.items()) else None
@@ -213,8 +217,10 @@ class Run:
 
     @property
     def categories(self) -> list[str]:
-        """The categories that something has been measured of, finished or not."""
-        return sorted({path.parts[-3] for path in self.directory.glob("*/seed-*/result.json")})
+        """The categories that something has been trained or measured of, finished or not."""
+        files = [*self.directory.glob("*/seed-*/made_from.json")]
+        files += self.directory.glob("*/seed-*/result.json")
+        return sorted({file.parts[-3] for file in files})
 
     @property
     def has_weights(self) -> bool:
@@ -279,4 +285,11 @@ def newest_step(directory: Path) -> int | None:
 
 
 def _read(path: Path) -> dict | None:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(
+            f"'{path}' is damaged, it is no JSON ({first_line(error)}); restore it, or {_ADVICE}."
+        ) from error

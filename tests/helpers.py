@@ -141,3 +141,14 @@ def interrupt_after(step, number=signal.SIGTERM):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Interrupted) as interrupted:
         patch.setattr(Watch, "add", add_and_interrupt)
         yield interrupted
+
+
+def only_result(reports):
+    """Of a job with one row, one category and one seed."""
+    (one,) = reports.values()
+    return one["categories"]["parts"]["seeds"][0]
+
+
+def assert_same_state(ours, expected):
+    """Compares all arrays bit for bit."""
+    jax.tree.map(np.testing.assert_array_equal, ours, expected)

@@ -118,6 +118,22 @@ def largest(value: float) -> float:
     return float(multihost_utils.process_allgather(np.float64(value)).max())
 
 
+def together(make: Callable[[], Any]) -> Any:
+    """What a function makes; where it is refused on one process, it is refused on all of them.
+
+    Raises:
+      UserError: it was refused here or elsewhere.
+    """
+    error = None
+    try:
+        made = make()
+    except UserError as refusal:
+        error = refusal
+    if largest(error is not None):
+        raise error or UserError("another process cannot go on; its own message says why.")
+    return made
+
+
 def wait_for_all(where: str) -> None:
     """Returns when every process has come here, so that files written before can be read."""
     if jax.process_count() > 1:

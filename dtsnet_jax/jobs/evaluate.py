@@ -3,10 +3,11 @@
 import time
 from pathlib import Path
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from data.catalog import Catalog
-from dtsnet_jax.config import epochs_of, scoring_settings
+from dtsnet_jax.config import epochs_of, scoring_settings, settings_digest
 from dtsnet_jax.detectors.detector import scoring_options
 from dtsnet_jax.detectors.fitted import Fitted
 from dtsnet_jax.devices.processes import is_first
@@ -39,7 +40,9 @@ def evaluate(config: ConfigDict, workdir: Path) -> dict[str, dict]:
     catalogs = chosen_catalogs(config)
 
     def measured(row: Row, catalog: Catalog, learns: Catalog, seed: int) -> dict:
-        result = evaluate_seed(table, row, catalog, learns, seed)
+        _check_trained(row.trained_in.seed_run(learns.category, seed))
+        with row.run.seed_run(catalog.category, seed).measuring():
+            result = evaluate_seed(table, row, catalog, learns, seed)
         for one in (table, row):  # with the scoring that was asked for
             one.run.store_config(one.config)
         return result
@@ -47,8 +50,18 @@ def evaluate(config: ConfigDict, workdir: Path) -> dict[str, dict]:
     return table.fill(catalogs, learned_catalogs(config, catalogs), measured)
 
 
+def _check_trained(run: SeedRun) -> None:
+    if not run.record():
+        raise UserError(
+            f"'{run.directory}' holds nothing that was trained; train it first with --job=train "
+            "and the same --workdir."
+        )
+
+
 def evaluate_seed(table: Table, row: Row, catalog: Catalog, learns: Catalog, seed: int) -> dict:
     """Measures the weights of one category and seed, and stores the result.
+
+    To be called within ``SeedRun.measuring``; until all is measured an earlier result is kept.
 
     Args:
       table: that the row belongs to.
@@ -70,11 +83,6 @@ def evaluate_seed(table: Table, row: Row, catalog: Catalog, learns: Catalog, see
     images = table.images.of(row.config, catalog)
     learned = table.images.of(row.config, learns)
     record = trained.record()
-    if not record:
-        raise UserError(
-            f"'{trained.directory}' holds nothing that was trained; train it first with "
-            "--job=train and the same --workdir."
-        )
     _check_record(table, row, learned, trained, record)
     fitted = table.detector(row).load(learned, trained, scoring_options(row.config))
     if fitted.trained_to < record["last_step"]:
@@ -82,19 +90,22 @@ def evaluate_seed(table: Table, row: Row, catalog: Catalog, learns: Catalog, see
             f"{run.name}: NOT FINISHED, at step {fitted.trained_to} of {record['last_step']}; "
             "--job=train continues it"
         )
-    with run.measuring():
-        result = _result(row, fitted, images, run, pictures=seed == row.config.seeds[0])
-        records = read_records(trained.directory)
-        if row.trained_in != row.run:  # whose metrics during training were scored in another way
-            records = [one for one in records if "epoch" not in one]
-        result |= {
-            "seed": seed,
-            "last_step": record["last_step"],
-            "made_from": {"weights": record["made_from"]} | scored_from(row.config, images),
-            "environment": environment(),
-            "records": records,
-        }
-        run.store_result(result)
+    result, maps = _measured(row, fitted, images)
+    records = read_records(trained.directory)
+    if row.trained_in != row.run:  # whose metrics during training were scored in another way
+        records = [one for one in records if "epoch" not in one]
+    result |= {
+        "seed": seed,
+        "last_step": record["last_step"],
+        "made_from": {"weights": record["made_from"]} | scored_from(row.config, images),
+        "environment": environment(),
+        "records": records,
+    }
+    run.forget_result()
+    if maps is not None and seed == row.config.seeds[0] and is_first():
+        threshold, heatmaps = result["thresholds"].get("image"), row.config.scoring.heatmaps
+        result["gallery"] = _draw(run, images.test, maps, threshold, heatmaps=heatmaps)
+    run.store_result(result)
     return result
 
 
@@ -112,7 +123,7 @@ def _check_record(
             f"'{trained.directory}' was to be trained for {record['epochs']} epochs, but "
             f"{epochs} are asked for; --job=train continues it."
         )
-    wanted = {"teacher": table.teacher(row).digest}
+    wanted = {"settings": settings_digest(row.config), "teacher": table.teacher(row).digest}
     if row.config.scoring.calibrate:
         wanted["training images"] = learned.training_digest
     for what, digest in wanted.items():
@@ -124,17 +135,17 @@ def _check_record(
 
 
 def scored_from(config: ConfigDict, images: CategoryImages) -> dict[str, object]:
-    """What a result depends on beside the weights."""
+    """What a result and its pictures depend on beside the weights."""
     return {
         "protocol": config.protocol,
         "scoring": scoring_settings(config),
         "test images": images.test_digest,
+        "heatmaps": config.scoring.heatmaps,
     }
 
 
-def _result(
-    row: Row, fitted: Fitted, images: CategoryImages, run: SeedRun, *, pictures: bool
-) -> dict:
+def _measured(row: Row, fitted: Fitted, images: CategoryImages) -> tuple[dict, np.ndarray | None]:
+    """What can be said of the test images, and their score maps; None where there are none."""
     catalog, test = images.catalog, images.test
     result = {
         "step": fitted.step,
@@ -149,7 +160,7 @@ def _result(
         "images": [],
     }
     if test is None:
-        return result
+        return result, None
     started = time.monotonic()
     maps = fitted.score_maps(test.images, batch_size=row.config.scoring.batch_size)
     result["scoring_seconds"] = round(time.monotonic() - started, 2)
@@ -159,14 +170,16 @@ def _result(
         {"file": str(sample.path), "defect": sample.defect, "score": float(score)}
         for sample, score in zip(catalog.test, scores, strict=True)
     ]
-    if pictures and is_first():
-        threshold = result["thresholds"].get("image")
-        result["gallery"] = _draw(run, test, maps, threshold, heatmaps=row.config.scoring.heatmaps)
-    return result
+    return result, maps
 
 
 def _draw(
-    run: SeedRun, test: EvaluationImages, maps, threshold: float | None, *, heatmaps: bool
+    run: SeedRun,
+    test: EvaluationImages,
+    maps: np.ndarray,
+    threshold: float | None,
+    *,
+    heatmaps: bool,
 ) -> list[dict]:
     """Draws all pictures and returns the cases of the gallery, their files below the run's."""
     if heatmaps:

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from data.images import TrainingImages
 from data.pipeline import synthesized_samples
+from dtsnet_jax.config import synthesize_every
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.inputs import Images, chosen_catalogs, synthesis_options
 from dtsnet_jax.report.contact_sheet import contact_sheet
@@ -28,11 +29,13 @@ def preview(config: ConfigDict, workdir: Path) -> list[Path]:
       The written files, 'CATEGORY/preview.png'.
 
     Raises:
-      UserError: nothing is synthesised.
-      UserError: a file cannot be used.
+      UserError: nothing is synthesised, or a file cannot be used.
     """
-    if not config.synthesis.every:
-        raise UserError("synthesis.every is 0, so nothing is synthesised; there is no preview.")
+    if not synthesize_every(config):
+        raise UserError(
+            f"with synthesis.every={config.synthesis.every} and detector='{config.detector}' "
+            "nothing is synthesised; there is no preview."
+        )
     images = Images()
     written = []
     for catalog in chosen_catalogs(config):
@@ -48,7 +51,7 @@ def preview(config: ConfigDict, workdir: Path) -> list[Path]:
 def _rows(config: ConfigDict, images: TrainingImages) -> list[list[np.ndarray | str]]:
     samples = synthesized_samples(
         images,
-        synthesize_every=config.synthesis.every,
+        synthesize_every=synthesize_every(config),
         options=synthesis_options(config),
         seed=config.seeds[0],
     )

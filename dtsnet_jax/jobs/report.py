@@ -29,9 +29,11 @@ def report(config: ConfigDict, workdir: Path) -> dict[str, dict]:
     config.data.shard = ""  # of all launches
     table = Table(config, workdir)
     results: Results = {row.name: {} for row in table.rows}
-    found = sorted({category for row in table.rows for category in row.run.categories})
+    one_model = config.data.category == ALL
+    found = {category for row in table.rows for category in row.run.categories}
+    found = sorted(found - {ALL} if one_model else found)
     for category in found:
-        learns = ALL if config.data.category == ALL else category
+        learns = ALL if one_model else category
         several = {row.name: _finished(row, category, learns) for row in table.rows}
         missing = [run.name for one in several.values() for run, result in one if result is None]
         if missing:

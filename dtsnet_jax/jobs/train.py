@@ -31,7 +31,8 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, dict]:
     """
     table = Table(config, workdir)
     for row in table.rows:
-        check_devices(row.config, jax.device_count())
+        if row.config.detector == "student":
+            check_devices(row.config, jax.device_count())
     catalogs = chosen_catalogs(config)
     all_learned = learned_catalogs(config, catalogs)
     for catalog in all_learned:  # what has changed is refused before anything is trained
@@ -46,11 +47,12 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, dict]:
         made_from, last_step = _train(table, row, learns, trained)
         run = row.run.seed_run(catalog.category, seed)
         images = table.images.of(row.config, catalog)
-        result = run.result(last_step, weights=made_from, **scored_from(row.config, images))
-        if result is not None:
-            print(f"{row.name}, {run.name}: measured already")
-            return result
-        return evaluate_seed(table, row, catalog, learns, seed)
+        with run.measuring():
+            result = run.result(last_step, weights=made_from, **scored_from(row.config, images))
+            if result is not None:
+                print(f"{row.name}, {run.name}: measured already")
+                return result
+            return evaluate_seed(table, row, catalog, learns, seed)
 
     return table.fill(catalogs, all_learned, measured)
 

@@ -1,9 +1,8 @@
 """The backbones that can teach, and the shapes that the student has to mirror."""
 
-import difflib
 from dataclasses import dataclass
 
-from dtsnet_jax.errors import UserError
+from dtsnet_jax.errors import unknown_name
 from dtsnet_jax.model.residual import BasicBlock, BottleneckBlock
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -70,10 +69,5 @@ def get_backbone(name: str) -> Backbone:
       UserError: no backbone is called so; the message lists the nearest names.
     """
     if name not in BACKBONES:
-        near = difflib.get_close_matches(name, BACKBONES, n=1, cutoff=0.5)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-        raise UserError(
-            f"encoder.name is '{name}', which is no backbone.{hint} Choose one of: "
-            f"{', '.join(BACKBONES)}."
-        )
+        raise unknown_name("encoder.name", name, BACKBONES)
     return BACKBONES[name]

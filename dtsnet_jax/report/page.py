@@ -1,6 +1,7 @@
 """The report of a run: one HTML file that needs nothing beside it."""
 
 import base64
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 
@@ -179,15 +180,15 @@ def _comparison_curves(reports: dict[str, dict]) -> list[str]:
 
 
 def _gallery(result: dict, directory: Path) -> list[tuple[str, list[dict]]]:
-    """The pictures of a category in their groups, as data URIs."""
-    cases = [
-        case
-        | {
-            "uri": "data:image/jpeg;base64,"
-            + base64.b64encode((directory / case["file"]).read_bytes()).decode()
-        }
-        for case in result.get("gallery", [])
-    ]
+    """The pictures of a category in their groups, as data URIs.
+
+    Another launch may be drawing some of them anew; these are left out.
+    """
+    cases = []
+    for case in result.get("gallery", []):
+        with suppress(FileNotFoundError):
+            picture = base64.b64encode((directory / case["file"]).read_bytes()).decode()
+            cases.append(case | {"uri": f"data:image/jpeg;base64,{picture}"})
     return [(group, list(members)) for group, members in groupby(cases, lambda c: c["group"])]
 
 

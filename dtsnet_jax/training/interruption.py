@@ -4,6 +4,7 @@ import signal
 import sys
 import threading
 
+from dtsnet_jax.devices.processes import largest
 from dtsnet_jax.errors import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -39,8 +40,10 @@ class Interruption:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for number, handler in self._earlier.items():
             signal.signal(number, handler)
-        if self.signal is not None and kind is None:  # it came with the last step
-            raise Interrupted(self.signal)
+        if kind is None:  # the last step has been made
+            stop = int(largest(self.signal or 0))
+            if stop:
+                raise Interrupted(stop)
 
     def _note(self, number: int, frame: object) -> None:
         if self.signal is not None:

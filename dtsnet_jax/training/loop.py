@@ -58,13 +58,19 @@ def train(
     measured = schedule.measured_steps(epoch_ends) if measure else {}
     noise = stream(run.seed, "noise")
     with (
+        Interruption() as interruption,  # until all is on the disk
         Checkpoints(run.checkpoints, keep=schedule.keep_checkpoints) as checkpoints,
         closing(Progress(run, schedule, first_step=first, last_step=last)) as progress,
-        Interruption() as interruption,
     ):
         best = BestState(run, first) if schedule.keep_best else None
         watch = Watch(
-            run, schedule, checkpoints, progress, interruption, recorded={last, *measured}
+            run,
+            schedule,
+            checkpoints,
+            progress,
+            interruption,
+            first_step=first,
+            recorded={last, *measured},
         )
         for step, batch in enumerate(batches, start=first + 1):
             inputs = send(batch, cache, programs.teacher.mesh)

@@ -19,6 +19,7 @@ from dtsnet_jax.training.schedule import Schedule
 from dtsnet_jax.training.step import StepMetrics, TrainState
 
 STEPS_AHEAD = 2  # so many steps are sent to the devices before the loss of one is waited for
+ASK_SECONDS = 5.0  # after so long several processes ask each other whether to go on
 
 
 class Watch:
@@ -35,6 +36,7 @@ class Watch:
         progress: Progress,
         interruption: Interruption,
         *,
+        first_step: int,
         recorded: Collection[int],
     ):
         """Starts the clock.
@@ -42,13 +44,15 @@ class Watch:
         Args:
           run, schedule: of the training.
           checkpoints, progress, interruption: open.
+          first_step: that training resumes from.
           recorded: steps whose loss is recorded beside those that ``schedule`` names.
         """
         self._run, self._schedule = run, schedule
         self._checkpoints, self._progress = checkpoints, progress
         self._interruption, self._recorded = interruption, frozenset(recorded)
         self._sent: deque[tuple[int, StepMetrics]] = deque()
-        self._saved_at = time.monotonic()
+        self._saved_at = self._asked = time.monotonic()
+        self._asked_at = self._asks_at = first_step
 
     def add(self, step: int, metrics: StepMetrics) -> None:
         """Takes note of a step that has been sent; waits for the loss of an earlier one."""
@@ -89,17 +93,24 @@ class Watch:
         minutes = (time.monotonic() - self._saved_at) / 60
         due, stop = minutes >= self._schedule.checkpoint_minutes, self._interruption.signal
         if jax.process_count() > 1:
-            due, stop = self._agree(due, stop, now=last or step % self._schedule.log_every == 0)
+            due, stop = self._agree(step, due, stop, last=last)
         if due or stop or last:
             self.save(step, state)
         if stop:
             raise Interrupted(stop)
 
-    def _agree(self, due: bool, stop: int | None, *, now: bool) -> tuple[bool, int]:
-        """What any process wants, as their clocks and signals differ; nothing unless it is time."""
-        if not now:
+    def _agree(self, step: int, due: bool, stop: int | None, *, last: bool) -> tuple[bool, int]:
+        """What any process wants, as their clocks and signals differ; nothing unless it is time.
+
+        Processes ask each other every few seconds: at steps that they have agreed on before.
+        """
+        if step < self._asks_at and not last:
             return False, 0
         self.settle()  # collectives that overlap may wait for each other for ever on a CPU
+        now, steps = time.monotonic(), step - self._asked_at
+        wait = agreed(ASK_SECONDS * steps / (now - self._asked))
+        self._asks_at = step + min(max(int(wait), 1), self._schedule.log_every)
+        self._asked_at, self._asked = step, now
         return bool(largest(due)), int(largest(stop or 0))
 
     def _diverged(self, step: int, loss: float, gradient_norm: float) -> UserError:

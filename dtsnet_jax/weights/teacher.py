@@ -1,6 +1,7 @@
 """The teacher with its pretrained weights, on the devices."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from flax import nnx
@@ -52,21 +53,21 @@ def load_teacher(name: str, weights: str, *, dtype: Dtype | None = None) -> Teac
     """
     get_backbone(name)
     path = find_weights(name, weights)
-    encoder = load_encoder(name, str(path), dtype=dtype)
+    encoder = load_encoder(name, path, dtype=dtype)
     return place_teacher(name, encoder, dtype=dtype, digest=file_digest(path))
 
 
-def load_encoder(name: str, weights: str, *, dtype: Dtype | None = None) -> Encoder:
+def load_encoder(name: str, path: Path, *, dtype: Dtype | None = None) -> Encoder:
     """Builds a backbone's encoder with its pretrained weights, in inference mode.
 
     Args:
-      name, weights, dtype: as for ``load_teacher``.
+      name, dtype: as for ``load_teacher``.
+      path: what ``find_weights`` returns.
 
     Raises:
-      UserError: as ``load_teacher``.
+      UserError: unknown backbone; weights damaged or of another architecture.
     """
     encoder = nnx.eval_shape(lambda: build_encoder(name, dtype=dtype, rngs=nnx.Rngs(0)))
-    path = find_weights(name, weights)
     load_state_dict(encoder, read_state_dict(path), source=str(path))
     return encoder
 

@@ -1,8 +1,11 @@
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
 import data.memory
+import data.textures
 from data.layouts import elpv
 from data.readers import read_catalogs
 from data.textures import find_textures, load_textures, textures_digest
@@ -92,6 +95,41 @@ class TestElpv:
         assert tuple(c.category for c in catalogs) == elpv.CATEGORIES
 
 
+SHADES = np.arange(7, dtype=np.uint8) * 30
+
+
+def store_dtd(directory):
+    """As TFDS stores DTD, with seven textures of one shade each."""
+    features = tfds.features.FeaturesDict(
+        {
+            "file_name": tfds.features.Text(),
+            "image": tfds.features.Image(encoding_format="png"),
+            "label": tfds.features.ClassLabel(num_classes=47),
+        }
+    )
+
+    def split(some_shades):
+        examples = [
+            {"file_name": "x", "image": np.full((20, 30, 3), shade, np.uint8), "label": 0}
+            for shade in some_shades
+        ]
+        return tf.data.Dataset.from_generator(
+            lambda: iter(examples), output_signature=features.get_tensor_spec()
+        )
+
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="dtd",
+        version="3.0.1",
+        features=features,
+        split_datasets={
+            "train": split(SHADES[:3]),
+            "test": split(SHADES[3:5]),
+            "validation": split(SHADES[5:]),
+        },
+        data_dir=directory,
+    )
+
+
 class TestTextures:
     def test_scikit_image_photographs_exist(self):
         assert all(path.is_file() for path in find_textures("scikit-image"))
@@ -126,38 +164,20 @@ class TestTextures:
             find_textures(str(tmp_path))
 
     def test_dtd_comes_from_tfds(self, tfds_data):
-        shades = np.arange(7, dtype=np.uint8) * 30
-        features = tfds.features.FeaturesDict(
-            {
-                "file_name": tfds.features.Text(),
-                "image": tfds.features.Image(encoding_format="png"),
-                "label": tfds.features.ClassLabel(num_classes=47),
-            }
-        )
-
-        def split(some_shades):
-            examples = [
-                {"file_name": "x", "image": np.full((20, 30, 3), shade, np.uint8), "label": 0}
-                for shade in some_shades
-            ]
-            return tf.data.Dataset.from_generator(
-                lambda: iter(examples), output_signature=features.get_tensor_spec()
-            )
-
-        tfds.dataset_builders.store_as_tfds_dataset(
-            name="dtd",
-            version="3.0.1",
-            features=features,
-            split_datasets={
-                "train": split(shades[:3]),
-                "test": split(shades[3:5]),
-                "validation": split(shades[5:]),
-            },
-            data_dir=tfds_data,
-        )
+        store_dtd(tfds_data)
         textures = load_textures("dtd", 16, gray=False, processes=1)
         assert textures.shape == (7, 16, 16, 3)
-        assert sorted(textures[:, 8, 8, 0]) == sorted(shades)
+        assert sorted(textures[:, 8, 8, 0]) == sorted(SHADES)
+
+    def test_dtd_is_not_prepared_again_by_who_waited(self, tfds_data, monkeypatch):
+        @contextmanager
+        def locked_late(path):
+            store_dtd(tfds_data)
+            yield
+
+        monkeypatch.setattr(data.textures, "locked", locked_late)
+        monkeypatch.setattr(data.textures.requests, "head", None)
+        assert len(load_textures("dtd", 16, gray=False, processes=1)) == 7
 
     def test_dtd_without_a_connection_stops_with_advice(self, tfds_data, monkeypatch):
         for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):

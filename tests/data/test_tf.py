@@ -1,9 +1,19 @@
 import os
+import subprocess
+import sys
 
 import pytest
 
 from data.tf import _without_notices
 
+UNTIL_A_SIGNAL = """
+import os, signal
+from data.tf import _without_notices
+signal.signal(signal.SIGTERM, lambda *_: os.write(2, b"noted\\n"))
+with _without_notices():
+    os.killpg(0, signal.SIGTERM)
+    os.write(2, b"E0000 a true error\\n")
+"""
 ERROR = "E0000 00:00:1763.5 42 cuda.cc:1] a true error\n"
 NOTICES = (
     "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n"
@@ -39,3 +49,14 @@ def test_errors_are_passed_on_when_the_import_fails(capfd):
         os.write(2, (NOTICES + ERROR).encode())
         raise ImportError
     assert capfd.readouterr().err == ERROR
+
+
+def test_a_signal_to_all_processes_of_a_job_leaves_the_filter_alone():
+    process = subprocess.run(
+        [sys.executable, "-c", UNTIL_A_SIGNAL],
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.returncode == 0, process.stderr
+    assert process.stderr == "noted\nE0000 a true error\n"

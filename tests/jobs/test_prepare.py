@@ -63,6 +63,13 @@ def test_prepare_says_what_it_made(miniatures, tfds_data, capsys):
     assert len(stored) == miniature.TRAIN
 
 
+def test_there_is_no_preview_where_nothing_is_synthesised(miniatures, tfds_data, tmp_path):
+    config = small_config(miniatures, "mvtec_ad", detector="knn")
+    with pytest.raises(UserError, match="detector='knn' nothing is synthesised"):
+        preview(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_preview_shows_each_category(miniatures, tfds_data, tmp_path):
     written = preview(small_config(miniatures, "mvtec_ad"), tmp_path)
     assert [path.parent.name for path in written] == ["bottle", "carpet"]

@@ -52,6 +52,17 @@ def test_seeds_are_averaged_and_the_best_epoch_is_marked(own_images, tmp_path, c
     assert 'class="warning"' in (tmp_path / "report.html").read_text()
 
 
+def test_pictures_may_be_asked_for_later_whatever_the_protocol(own_images, tmp_path):
+    config = small_config(own_images, scoring__heatmaps=False, **BEST)
+    train(config, tmp_path)
+    heatmaps = seed_run(tmp_path).heatmaps
+    assert not heatmaps.exists()
+    config.scoring.heatmaps = True
+    assert "folder" in report(config, tmp_path)
+    train(config, tmp_path)
+    assert len(list(heatmaps.iterdir())) == 5
+
+
 def ascending(monkeypatch):
     """Every measurement is better than the one before."""
     values = iter(range(100))

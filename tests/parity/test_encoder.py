@@ -43,4 +43,4 @@ def test_lite0_features_equal_its_package_with_real_weights(size):
         model._blocks[index].register_forward_hook(lambda *call: outputs.append(call[2]))
     with torch.no_grad():
         model(nchw(images))
-    assert_close(load_encoder("efficientnet_lite0", "imagenet"), images, outputs)
+    assert_close(load_encoder("efficientnet_lite0", path), images, outputs)

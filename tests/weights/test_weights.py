@@ -145,7 +145,7 @@ class TestTeacher:
     def test_digits_in_a_users_file_name_may_be_a_date(self, tmp_path, resnet18):
         path = tmp_path / "resnet18-20240115.pth"
         torch.save(resnet18, path)
-        encoder = load_encoder("resnet18", str(path))
+        encoder = load_encoder("resnet18", path)
         expected = resnet18["conv1.weight"].numpy().transpose(2, 3, 1, 0)
         np.testing.assert_array_equal(encoder.conv1.kernel[...], expected)
 
@@ -166,7 +166,7 @@ class TestTeacher:
         path = tmp_path / "mine.pth"
         torch.save(resnet18, path)
         monkeypatch.setattr(jax._src.compiler, "compile_or_get_cached", computed)
-        load_encoder("resnet18", str(path))
+        load_encoder("resnet18", path)
 
     def test_unknown_backbone(self):
         with pytest.raises(UserError, match="Did you mean 'wide_resnet50_2'"):

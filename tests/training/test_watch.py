@@ -1,0 +1,74 @@
+"""When several processes ask each other whether to save and to end."""
+
+import itertools
+from types import SimpleNamespace
+from unittest import mock
+
+import jax
+import pytest
+
+from dtsnet_jax.devices import processes
+from dtsnet_jax.errors import Interrupted, UserError
+from dtsnet_jax.training import watch
+from dtsnet_jax.training.watch import Watch
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Counts what is asked of two processes, of which both say the same."""
+    asking = mock.Mock(side_effect=lambda value: value)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(watch, "agreed", lambda value: value)
+    monkeypatch.setattr(watch, "largest", asking)
+    return asking
+
+
+def watched(monkeypatch, *, step_seconds, log_every, signal=None):
+    """A watch that saves nothing but at the end, while each step takes so long."""
+    clock = itertools.count(0, step_seconds)
+    monkeypatch.setattr(watch.time, "monotonic", lambda: now[0])
+    now = [next(clock)]
+    schedule = SimpleNamespace(checkpoint_minutes=1e9, log_every=log_every)
+    made = Watch(
+        None,
+        schedule,
+        mock.Mock(),
+        mock.Mock(),
+        SimpleNamespace(signal=signal),
+        first_step=0,
+        recorded=(),
+    )
+
+    def steps():
+        for step in itertools.count(1):
+            now[0] = next(clock)
+            made.save_if_due(step, None, last=False)
+            yield step
+
+    return steps()
+
+
+@pytest.mark.parametrize(
+    ("step_seconds", "log_every", "times"), [(10, 50, 60), (1, 50, 12), (0.01, 20, 3)]
+)
+def test_processes_ask_every_few_seconds_and_when_they_record(
+    step_seconds, log_every, times, asked, monkeypatch
+):
+    steps = watched(monkeypatch, step_seconds=step_seconds, log_every=log_every)
+    for _ in itertools.takewhile(lambda step: step < 60, steps):
+        pass
+    assert asked.call_count / 2 == pytest.approx(times, abs=1)
+
+
+def test_a_signal_ends_slow_steps_before_a_scheduler_loses_patience(asked, monkeypatch):
+    with pytest.raises(Interrupted):
+        next(watched(monkeypatch, step_seconds=10, log_every=50, signal=15))
+
+
+def test_what_one_process_refuses_is_refused_by_all(monkeypatch):
+    assert processes.together(lambda: "made") == "made"
+    monkeypatch.setattr(processes, "largest", lambda value: True)
+    with pytest.raises(UserError, match="another process cannot go on"):
+        processes.together(lambda: "made")
+    with pytest.raises(UserError, match="no room"):
+        processes.together(mock.Mock(side_effect=UserError("no room")))
