@@ -6,7 +6,11 @@ import shutil
 import tempfile
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # behaviour is tested on the CPU
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # the same steps are compiled many times
+# Programs are compiled many times and run a few times: quickly, and the same ones only once.
+_FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+if _FLAGS not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAGS}".strip()
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp()
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)

@@ -39,7 +39,7 @@ KEY = jax.random.key(0)
 SMALL = {
     "encoder.name": "tiny",
     "encoder.weights": str(tiny.WEIGHTS),
-    "data.image_size": 64,
+    "data.image_size": 32,
     "train.batch_size": 4,
     "train.accumulate": 1,
     "train.epochs": 4,
@@ -56,7 +56,7 @@ def photograph(seed: int, size: tuple[int, int] = (40, 48)) -> Image.Image:
 
 
 def small_config(root, **changes):
-    """A user's folder at 64 pixels; ``changes`` are fields with '__' for the dot."""
+    """A user's folder at 32 pixels; ``changes`` are fields with '__' for the dot."""
     config = folder.get_config()
     fields = {name.replace("__", "."): value for name, value in changes.items()}
     config.update_from_flattened_dict(SMALL | {"data.root": str(root)} | fields)

@@ -1,6 +1,6 @@
-"""A backbone that compiles in seconds: ResNet's code with one narrow block a stage.
+"""Backbones that compile in seconds: ResNet's code with one narrow block a stage.
 
-``python -m tests.tiny ARGUMENTS`` is launch.py with it.
+``python -m tests.tiny ARGUMENTS`` is launch.py with them.
 """
 
 import tempfile
@@ -13,12 +13,14 @@ from flax import nnx
 from data.files import partial_path
 from dtsnet_jax.model.backbones import BACKBONES, Backbone
 from dtsnet_jax.model.encoder import build_encoder
-from dtsnet_jax.model.residual import BasicBlock
+from dtsnet_jax.model.residual import BasicBlock, BottleneckBlock
 from dtsnet_jax.weights.convert import to_torch_shape, torch_name
 
-CHANNELS = (64, 64, 64)  # fewer take XLA longer to compile, for it unrolls what is small
-BACKBONES["tiny"] = Backbone(CHANNELS, 64, BasicBlock, (1, 1, 1), 1, (1, 1, 1))
-WEIGHTS = Path(tempfile.gettempdir()) / "dtsnet-jax-tests" / f"tiny-{CHANNELS[0]}.safetensors"
+BACKBONES["tiny"] = Backbone((8, 16, 32), 64, BasicBlock, (1, 1, 1), 1, (1, 1, 1))
+BACKBONES["tiny_wide"] = Backbone(  # as WideResNet50-2
+    (16, 32, 64), 128, BottleneckBlock, (1, 1, 1), 2, (1, 1, 1), width_factor=2
+)
+WEIGHTS = Path(tempfile.gettempdir()) / "dtsnet-jax-tests" / "tiny.safetensors"
 
 
 def write_weights() -> None:

@@ -46,7 +46,7 @@ def test_two_categories_are_trained_and_measured(name, miniatures, tfds_data, tm
         assert set(result["metrics"]) == set(METRICS)
     printed = capsys.readouterr().out
     assert "mean" in printed
-    assert "memory: 6 training images 147.5 kB" in printed
+    assert "memory: 6 training images 36.9 kB" in printed
 
 
 def test_prepare_says_what_it_made(miniatures, tfds_data, capsys):

@@ -89,7 +89,7 @@ def test_weights_are_not_scored_with_other_settings_where_those_of_the_run_are_l
 ):
     train(small_config(own_images, train__epochs=1), tmp_path)
     (tmp_path / "config.json").unlink()
-    other = small_config(own_images, train__epochs=1, data__image_size=96)
+    other = small_config(own_images, train__epochs=1, data__image_size=64)
     for job in (evaluate, train):
         with pytest.raises(UserError, match="trained with other settings"):
             job(other, tmp_path)

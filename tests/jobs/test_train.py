@@ -22,8 +22,7 @@ from tests.helpers import (
 
 
 def test_train_and_evaluate_a_folder(own_images, tmp_path):
-    config = small_config(own_images, encoder__name="efficientnet_lite0")
-    config.encoder.weights = "imagenet"
+    config = small_config(own_images)
     reports = train(config, tmp_path / "run")
     result = only_result(reports)
     assert result["step"] == result["trained_to"] == result["last_step"] == 8
@@ -38,7 +37,7 @@ def test_train_and_evaluate_a_folder(own_images, tmp_path):
     assert pictures == [
         "good_008.png", "good_009.png", "scratch_000.png", "scratch_001.png", "scratch_002.png"
     ]  # fmt: skip
-    assert Image.open(directory / "heatmaps" / pictures[0]).width == 3 * 64
+    assert Image.open(directory / "heatmaps" / pictures[0]).width == 3 * 32
     records = read_records(directory)
     assert [record["step"] for record in records] == [2, 4, 6, 8]
     assert records[-1]["loss"] < records[0]["loss"]
@@ -47,6 +46,18 @@ def test_train_and_evaluate_a_folder(own_images, tmp_path):
     shutil.rmtree(directory / "checkpoints" / "8" / "rest")  # scoring does not need it
     again = only_result(evaluate(config, tmp_path / "run"))
     assert again["images"] == result["images"]
+
+
+def test_nearest_neighbours_on_real_weights(own_images, tmp_path):
+    config = small_config(
+        own_images, encoder__name="efficientnet_lite0", encoder__weights="imagenet", detector="knn"
+    )
+    config.knn.coreset_size = 50
+    result = only_result(train(config, tmp_path))
+    assert result["trained_to"] == result["last_step"] == 0
+    assert set(result["metrics"]) == set(METRICS)
+    assert len(np.load(seed_run(tmp_path).bank)["bank"]) == 50
+    assert only_result(evaluate(config, tmp_path))["images"] == result["images"]
 
 
 def test_more_epochs_continue_and_fewer_are_refused(own_images, tmp_path):
@@ -63,7 +74,7 @@ def test_a_run_with_other_settings_is_not_overwritten(own_images, tmp_path):
     train(small_config(own_images, train__epochs=1), tmp_path)
     for changes, message in (
         ({"train__batch_size": 8}, r"train\.batch_size=4.*--workdir"),
-        ({"data__image_size": 96}, r"data\.image_size=64"),
+        ({"data__image_size": 64}, r"data\.image_size=32"),
         ({"student__bottleneck": "rd"}, r"student\.bottleneck='mff'"),
     ):
         for job in (train, evaluate, report):

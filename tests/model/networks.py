@@ -1,45 +1,25 @@
 """Networks whose weights NumPy draws, because JAX compiles a program for every shape it draws."""
 
 from collections.abc import Callable
-from functools import partial
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from dtsnet_jax.model.backbones import BACKBONES, Backbone
 from dtsnet_jax.model.dtsnet import Student
 from dtsnet_jax.model.encoder import build_encoder
-from dtsnet_jax.model.residual import BasicBlock, BottleneckBlock
 from dtsnet_jax.training.step import split_network
 from dtsnet_jax.weights.teacher import Teacher, place_teacher
+from tests import tiny  # noqa: F401, adds its backbones
 
-TINY = {
-    "tiny": Backbone((8, 16, 32), 64, BasicBlock, (1, 1, 1), 2, (1, 1, 1)),
-    "tiny_wide": Backbone(
-        (16, 32, 64), 128, BottleneckBlock, (1, 1, 1), 2, (1, 1, 1), width_factor=2
-    ),
-}
 STUDENT = {"bottleneck": "mff", "reconstruction": True, "noise_scale": 0.1, "temperature": 0.5}
-
-
-# A program that runs a few times is sooner done without what costs XLA several times as long.
-_QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-
-quickly = partial(jax.jit, compiler_options=_QUICK)
 
 
 def call(module: nnx.Module, *arguments):
     """What a module answers, compiled as a whole; the module stays as it is."""
     graph, arrays = nnx.split(module)
-    return quickly(lambda arrays, *args: nnx.merge(graph, arrays)(*args))(arrays, *arguments)
-
-
-def tiny_backbones():
-    """Within the block there are the backbones of ``TINY``."""
-    return mock.patch.dict(BACKBONES, TINY)
+    return jax.jit(lambda arrays, *args: nnx.merge(graph, arrays)(*args))(arrays, *arguments)
 
 
 def draw(build: Callable[[], nnx.Module], seed: int = 0) -> nnx.Module:
@@ -58,16 +38,14 @@ def draw(build: Callable[[], nnx.Module], seed: int = 0) -> nnx.Module:
 
 def draw_teacher(name="tiny", dtype=None) -> Teacher:
     """A teacher on all devices."""
-    with tiny_backbones():
-        encoder = draw(lambda: build_encoder(name, dtype=dtype, rngs=nnx.Rngs(0)))
-        return place_teacher(name, encoder, dtype=dtype)
+    encoder = draw(lambda: build_encoder(name, dtype=dtype, rngs=nnx.Rngs(0)))
+    return place_teacher(name, encoder, dtype=dtype)
 
 
 def draw_student(name="tiny", dtype=None, **options) -> Student:
     """A student; ``options`` replace the paper's."""
     options = STUDENT | options
-    with tiny_backbones():
-        return draw(lambda: Student(name, **options, dtype=dtype, rngs=nnx.Rngs(0)), seed=1)
+    return draw(lambda: Student(name, **options, dtype=dtype, rngs=nnx.Rngs(0)), seed=1)
 
 
 def draw_network(name="tiny", dtype=None):

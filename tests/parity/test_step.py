@@ -14,7 +14,7 @@ from dtsnet_jax.training.objective import distillation_loss
 from dtsnet_jax.training.step import TrainState, make_train_step, split_network
 from dtsnet_jax.weights.convert import load_state_dict
 from tests.helpers import KEY, random_batches, start
-from tests.model.networks import STUDENT, TINY, quickly, tiny_backbones
+from tests.model.networks import STUDENT
 from tests.parity import reference
 
 
@@ -28,7 +28,7 @@ def random_features(seed, dtype):
 
 def test_objective_and_gradient_in_float32():
     teacher, student = random_features(0, np.float32), random_features(1, np.float32)
-    loss, gradient = quickly(jax.value_and_grad(distillation_loss, argnums=1))(teacher, student)
+    loss, gradient = jax.jit(jax.value_and_grad(distillation_loss, argnums=1))(teacher, student)
     torch_student = [reference.nchw(f).requires_grad_() for f in student]
     expected = reference.distillation_loss([reference.nchw(f) for f in teacher], torch_student)
     expected.backward()
@@ -40,13 +40,12 @@ def test_objective_and_gradient_in_float32():
 
 def networks(name, bottleneck):
     """Teacher and student of PyTorch, and ours with the same weights and without noise."""
-    with tiny_backbones():
-        torch_teacher = reference.torch_resnet(name).eval()
-        torch.manual_seed(1)
-        torch_student = reference.Student(name, bottleneck).train()
-        teacher = nnx.eval_shape(lambda: build_encoder(name, rngs=nnx.Rngs(0)))
-        options = STUDENT | {"bottleneck": bottleneck, "noise_scale": 0.0}
-        student = nnx.eval_shape(lambda: Student(name, **options, rngs=nnx.Rngs(0)))
+    torch_teacher = reference.torch_resnet(name).eval()
+    torch.manual_seed(1)
+    torch_student = reference.Student(name, bottleneck).train()
+    teacher = nnx.eval_shape(lambda: build_encoder(name, rngs=nnx.Rngs(0)))
+    options = STUDENT | {"bottleneck": bottleneck, "noise_scale": 0.0}
+    student = nnx.eval_shape(lambda: Student(name, **options, rngs=nnx.Rngs(0)))
     load_state_dict(teacher, reference.state_dict(torch_teacher), source="random")
     reference.copy_weights(student, torch_student)
     return torch_teacher, torch_student, teacher, student
@@ -62,7 +61,7 @@ def test_a_training_step_moves_every_weight_as_adam_does_in_pytorch(name, bottle
     before = reference.flax_arrays(student, torch_student.double())
     batches = random_batches(size=64, batch=4, count=count)
 
-    state, metrics = float64_step(TINY[name], teacher, student, batches)
+    state, metrics = float64_step(BACKBONES[name], teacher, student, batches)
     optimizer = torch_optimizer(torch_student)
     loss = torch_loss(torch_teacher.double(), torch_student, batches)
     optimizer.step()
@@ -103,7 +102,7 @@ def test_the_paper_s_network_takes_torchvision_weights_and_trains_at_256_pixels(
     with torch.no_grad():
         expected = torch_loss(torch_teacher, torch_student, batches)
     np.testing.assert_allclose(
-        quickly(loss)(params, batch_stats, teacher, batches), expected, rtol=1e-5
+        jax.jit(loss)(params, batch_stats, teacher, batches), expected, rtol=1e-5
     )
     after, _ = jax.eval_shape(train_step, state, teacher, random_batches(size=256, batch=16), KEY)
     assert shapes(after) == shapes(state)
@@ -125,7 +124,7 @@ def float64_step(backbone, teacher, student, batches):
             lambda x: jnp.asarray(np.asarray(x, np.float64)), (params, batch_stats)
         )
         optimizer, state = start(params, batch_stats)
-        state, metrics = quickly(make_train_step(graphs, optimizer))(state, arrays, batches, KEY)
+        state, metrics = make_train_step(graphs, optimizer)(state, arrays, batches, KEY)
         assert metrics.loss.dtype == jnp.float64
         return jax.device_get((state, metrics))
 

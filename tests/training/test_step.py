@@ -18,7 +18,7 @@ from dtsnet_jax.training.step import (
     make_train_step,
 )
 from tests.helpers import KEY, random_batches, start
-from tests.model.networks import draw_network, quickly
+from tests.model.networks import draw_network
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def network():
 @pytest.fixture(scope="module")
 def train_step(network):
     graphs, _, params, batch_stats = network
-    return quickly(make_train_step(graphs, start(params, batch_stats)[0]))
+    return make_train_step(graphs, start(params, batch_stats)[0])
 
 
 def images(count=1):
@@ -112,7 +112,7 @@ def test_noise_follows_seed_and_step(network, train_step):
 
 def test_a_score_map_has_no_noise_and_does_not_depend_on_the_rest_of_the_batch(network):
     graphs, teacher, params, batch_stats = network
-    level_step = quickly(make_level_step(graphs))
+    level_step = make_level_step(graphs)
 
     def score(batch):
         maps = level_step(params, batch_stats, teacher, batch)
@@ -133,8 +133,8 @@ def test_only_synthesised_samples_differ_from_normal_ones(network):
     batch = {name: arrays[0] for name, arrays in images().items()}
     whole = batch["normal"].copy()
     whole[1::2] = batch["synthetic"]
-    features = partial(quickly(make_teacher_step(graphs)), teacher)
-    ours = quickly(partial(anomalous_features, graphs))(teacher, batch, features(batch["normal"]))
+    features = partial(make_teacher_step(graphs), teacher)
+    ours = jax.jit(partial(anomalous_features, graphs))(teacher, batch, features(batch["normal"]))
     for a, b in zip(ours, features(whole), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
@@ -142,7 +142,7 @@ def test_only_synthesised_samples_differ_from_normal_ones(network):
 def test_bfloat16_agrees_with_float32_over_20_steps_and_keeps_float32_weights(network, train_step):
     half = draw_network(dtype=jnp.bfloat16)
     _, _, params, batch_stats = half
-    half_step = quickly(make_train_step(half[0], start(params, batch_stats)[0]))
+    half_step = make_train_step(half[0], start(params, batch_stats)[0])
     losses = []
     for step, (_, teacher, params, batch_stats) in ((train_step, network), (half_step, half)):
         _, state = start(params, batch_stats)
@@ -163,6 +163,6 @@ def test_bfloat16_agrees_with_float32_over_20_steps_and_keeps_float32_weights(ne
 
 def test_the_loss_is_finite_at_zero_features():
     zeros = tuple(jnp.zeros((2, s, s, 8)) for s in (4, 2, 1))
-    loss, gradient = quickly(jax.value_and_grad(distillation_loss, argnums=1))(zeros, zeros)
+    loss, gradient = jax.jit(jax.value_and_grad(distillation_loss, argnums=1))(zeros, zeros)
     assert loss == 3
     assert all(jnp.isfinite(g).all() for g in gradient)
