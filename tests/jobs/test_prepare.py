@@ -82,7 +82,7 @@ def test_preview_shows_each_category(miniatures, tfds_data, tmp_path):
 
 def test_more_than_fits_is_refused_before_anything_is_decoded(miniatures, tfds_data, monkeypatch):
     monkeypatch.setattr(memory, "free_memory", lambda: 1000)
-    with pytest.raises(UserError, match=r"need 221\.2 kB .*1\.0 kB are free"):
+    with pytest.raises(UserError, match=r"need 55\.3 kB .*1\.0 kB are free"):
         prepare(small_config(miniatures, "mvtec_ad"))
 
 
