@@ -63,9 +63,9 @@ def small_config(root, **changes):
     return config
 
 
-def launch(*arguments, **options):
+def launch(*arguments, program=("-m", "tests.tiny"), **options):
     """Starts launch.py, which here knows the tiny backbone, in a process of its own."""
-    command = [sys.executable, "-m", "tests.tiny", *map(str, arguments)]
+    command = [sys.executable, *program, *map(str, arguments)]
     return subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
     )

@@ -22,6 +22,7 @@ from tests.helpers import (
     ROOT,
     SMALL,
     final_state,
+    interrupt_after,
     launch_small,
     seed_run,
     small_config,
@@ -105,7 +106,23 @@ def free_port():
         return listener.getsockname()[1]
 
 
-LONGER = {"train.batch_size": 8, "train.epochs": 8, "train.learning_rate": 5e-4}  # eight steps
+STEPS = 20
+LONGER = {"train.batch_size": 8, "train.epochs": STEPS, "train.learning_rate": 5e-4}
+
+# The command line, which is stopped, and the same job once more.
+STOPPED_AND_CONTINUED = """
+import sys
+from pathlib import Path
+import launch, tests.tiny
+from dtsnet_jax.jobs import do_job
+from dtsnet_jax.run import Run
+try:
+    launch.app.run(launch.main, flags_parser=launch.parse_flags)
+except SystemExit as ended:
+    print("exit code", ended.code, file=sys.stderr)
+workdir = Path(launch.flags.FLAGS.workdir)
+do_job("train", Run(workdir).config(), workdir)
+"""
 
 
 def train_alone(root, workdir):
@@ -125,39 +142,37 @@ def launch_two(root, workdir):
             *(f"--coordinator=localhost:{port}", "--processes=2", f"--process={index}"),
             *(f"--config.{name}={value}" for name, value in LONGER.items()),
             "--config.train.checkpoint_minutes=0",
+            program=("-c", STOPPED_AND_CONTINUED),
             env=environment(2),
         )
         for index in range(2)
     ]
 
 
-def test_two_processes_train_are_stopped_and_one_process_continues(own_images, tmp_path):
-    both = launch_two(own_images, tmp_path / "both")
+def test_two_processes_continue_what_one_began_are_stopped_and_continue(own_images, tmp_path):
+    train_alone(own_images, tmp_path / "alone")
+    with interrupt_after(2):
+        train_alone(own_images, tmp_path / "run")
+    checkpoints = seed_run(tmp_path / "run").checkpoints
+    both = launch_two(own_images, tmp_path / "run")
+    while newest_step(checkpoints) == 2 and both[0].poll() is None:
+        time.sleep(0.01)
+    both[1].send_signal(signal.SIGTERM)  # one is told, both save and end
     outputs = [process.communicate() for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
+    for out, err in outputs:
+        assert "exit code 143" in err, (out, err)
     assert "I-AUROC" in outputs[0][0]
     assert "I-AUROC" not in outputs[1][0]  # the first process speaks for all
-    assert (tmp_path / "both" / "report.html").is_file()
+    assert (tmp_path / "run" / "report.html").is_file()
 
-    stopped = launch_two(own_images, tmp_path / "stopped")
-    checkpoints = seed_run(tmp_path / "stopped").checkpoints
-    while not newest_step(checkpoints) and stopped[0].poll() is None:
-        time.sleep(0.01)
-    stopped[1].send_signal(signal.SIGTERM)  # one is told, both save and end
-    outputs = [process.communicate() for process in stopped]
-    assert [process.returncode for process in stopped] == [143, 143], outputs
-    assert 0 < newest_step(checkpoints) < 8
-    for name in ("stopped", "whole"):
-        train_alone(own_images, tmp_path / name)
-
-    losses = {
-        name: [(r["step"], r["loss"]) for r in read_records(seed_run(tmp_path / name).directory)]
-        for name in ("whole", "both", "stopped")
-    }
-    assert [step for step, _ in losses["whole"]] == [2, 4, 6, 8]
-    for name in ("both", "stopped"):
-        assert int(final_state(tmp_path / name).step) == 8
-        np.testing.assert_allclose(losses[name], losses["whole"], rtol=LOSS_TOLERANCE)
+    assert int(final_state(tmp_path / "run").step) == STEPS
+    losses = [
+        [(r["step"], r["loss"]) for r in read_records(seed_run(tmp_path / name).directory)]
+        for name in ("run", "alone")
+    ]
+    assert [step for step, _ in losses[0]] == [*range(2, STEPS + 1, 2)]
+    np.testing.assert_allclose(*losses, rtol=LOSS_TOLERANCE)
 
 
 def test_under_slurm_processes_find_each_other():
