@@ -106,7 +106,7 @@ def free_port():
         return listener.getsockname()[1]
 
 
-STEPS = 20
+STEPS = 12
 LONGER = {"train.batch_size": 8, "train.epochs": STEPS, "train.learning_rate": 5e-4}
 
 # The command line, which is stopped, and the same job once more.
@@ -121,7 +121,9 @@ try:
 except SystemExit as ended:
     print("exit code", ended.code, file=sys.stderr)
 workdir = Path(launch.flags.FLAGS.workdir)
-do_job("train", Run(workdir).config(), workdir)
+config = Run(workdir).config()
+config.train.checkpoint_minutes = 60.0
+do_job("train", config, workdir)
 """
 
 
