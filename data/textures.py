@@ -1,6 +1,7 @@
 """Images that anomalies are made of: the Describable Textures Dataset, or any others."""
 
 import importlib.util
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -109,15 +110,15 @@ def _load_dtd(size: int, processes: int) -> np.ndarray:
     import tensorflow_datasets as tfds  # isort: skip
 
     try:
-        builder = tfds.builder("dtd", data_dir=data_directory())
-        if not builder.is_prepared():
+        build = partial(tfds.builder, "dtd", data_dir=data_directory())
+        if not build().is_prepared():
             with locked(data_directory() / "dtd"):
-                builder = tfds.builder("dtd", data_dir=data_directory())
-                if not builder.is_prepared():  # by another process meanwhile
+                if not build().is_prepared():  # by another process meanwhile
                     # TFDS would retry for minutes.
                     requests.head(DTD_ADDRESS, timeout=20).raise_for_status()
                     config = tfds.download.DownloadConfig(try_download_gcs=False)
-                    builder.download_and_prepare(download_config=config)
+                    build().download_and_prepare(download_config=config)
+        builder = build()  # anew, for it reads what there is when it is built
     except Exception as error:  # of TFDS and its downloader, many kinds
         raise UserError(
             f"DTD could not be prepared by TFDS ({first_line(error)}); {_ADVICE}"

@@ -243,7 +243,8 @@ class CategoryImages:
 
 
 def _plan(parts: dict[str, int]) -> None:
-    plan_memory(parts, processes=processes_here())
+    """Refuses what does not fit, on all processes, and before one of them has begun to decode."""
+    together(lambda: plan_memory(parts, processes=processes_here()))
 
 
 class Images:

@@ -176,7 +176,7 @@ class SeedRun:
             yield
 
     def forget_result(self) -> None:
-        """Removes the result with its pictures, which are about to be drawn anew."""
+        """Removes the result with its pictures, which are about to be replaced."""
         if is_first():
             self._result_file.unlink(missing_ok=True)
             for path in (self.gallery, self.heatmaps):
@@ -184,17 +184,23 @@ class SeedRun:
             remove_abandoned(self.directory)
 
     def result(self, last_step: int, **made_from: object) -> dict | None:
-        """The stored result, None if it is not that of these weights at this step.
+        """The stored result, None if it is damaged or not that of these weights at this step.
 
         Args:
           last_step: the step that the weights were to reach.
           made_from: the parts of its 'made_from' that have to be as given.
         """
-        result = from_first(lambda: _read(self._result_file))
+        result = from_first(self._read_result)
         if result is None or not result["trained_to"] == result["last_step"] == last_step:
             return None
         stored = result["made_from"]
         return result if all(stored[name] == value for name, value in made_from.items()) else None
+
+    def _read_result(self) -> dict | None:
+        try:
+            return _read(self._result_file)
+        except UserError:  # it can be measured again
+            return None
 
     def store_result(self, result: dict) -> None:
         """Writes a result, which has 'trained_to' and 'made_from' beside its metrics."""

@@ -89,6 +89,11 @@ def test_mistakes_get_one_sentence_and_no_traceback(mistake, outcomes):
     assert not workdir.exists()
 
 
+def test_mistakes_on_the_command_line_do_not_wait_for_jax():
+    code = "import sys, launch; sys.exit('jax' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
 @pytest.mark.parametrize("name", SIGNALS)
 def test_signals_end_a_job_with_their_exit_code(name, outcomes):
     code, err, _ = outcomes[name]

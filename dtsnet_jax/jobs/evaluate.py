@@ -1,12 +1,14 @@
 """The evaluation job: score the test images of trained weights again, measure, draw."""
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from data.catalog import Catalog
+from data.files import partial_path
 from dtsnet_jax.config import epochs_of, scoring_settings, settings_digest
 from dtsnet_jax.detectors.detector import scoring_options
 from dtsnet_jax.detectors.fitted import Fitted
@@ -101,10 +103,11 @@ def evaluate_seed(table: Table, row: Row, catalog: Catalog, learns: Catalog, see
         "environment": environment(),
         "records": records,
     }
-    run.forget_result()
-    if maps is not None and seed == row.config.seeds[0] and is_first():
-        threshold, heatmaps = result["thresholds"].get("image"), row.config.scoring.heatmaps
-        result["gallery"] = _draw(run, images.test, maps, threshold, heatmaps=heatmaps)
+    with ExitStack() as drawn:  # pictures get their names when it ends
+        if maps is not None and seed == row.config.seeds[0] and is_first():
+            threshold, heatmaps = result["thresholds"].get("image"), row.config.scoring.heatmaps
+            result["gallery"] = _draw(drawn, run, images.test, maps, threshold, heatmaps=heatmaps)
+        run.forget_result()
     run.store_result(result)
     return result
 
@@ -174,6 +177,7 @@ def _measured(row: Row, fitted: Fitted, images: CategoryImages) -> tuple[dict, n
 
 
 def _draw(
+    drawn: ExitStack,
     run: SeedRun,
     test: EvaluationImages,
     maps: np.ndarray,
@@ -181,9 +185,16 @@ def _draw(
     *,
     heatmaps: bool,
 ) -> list[dict]:
-    """Draws all pictures and returns the cases of the gallery, their files below the run's."""
+    """Draws all pictures, which get their names when ``drawn`` ends.
+
+    Returns:
+      The cases of the gallery, their files below the run's directory.
+    """
+    samples = test.catalog.test
     if heatmaps:
-        write_heatmaps(run.heatmaps, test.catalog.test, test.images, maps, test.masks)
-    cases = write_gallery(run.gallery, test.catalog.test, test.images, test.masks, maps, threshold)
+        directory = drawn.enter_context(partial_path(run.heatmaps, directory=True))
+        write_heatmaps(directory, samples, test.images, maps, test.masks)
+    directory = drawn.enter_context(partial_path(run.gallery, directory=True))
+    cases = write_gallery(directory, samples, test.images, test.masks, maps, threshold)
     below = run.gallery.relative_to(run.run).as_posix()
     return [case | {"file": f"{below}/{case['file']}"} for case in cases]

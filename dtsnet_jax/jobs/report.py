@@ -31,8 +31,9 @@ def report(config: ConfigDict, workdir: Path) -> dict[str, dict]:
     results: Results = {row.name: {} for row in table.rows}
     one_model = config.data.category == ALL
     found = {category for row in table.rows for category in row.run.categories}
-    found = sorted(found - {ALL} if one_model else found)
-    for category in found:
+    if one_model and ALL in found:
+        found = found - {ALL} | set(chosen_categories(config))
+    for category in sorted(found):
         learns = ALL if one_model else category
         several = {row.name: _finished(row, category, learns) for row in table.rows}
         missing = [run.name for one in several.values() for run, result in one if result is None]

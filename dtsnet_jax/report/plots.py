@@ -13,7 +13,7 @@ from dtsnet_jax.report.table import METRICS
 matplotlib.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "dtsnet_jax", "font.size": 9}
 GOOD, DEFECTIVE = "tab:blue", "tab:red"
 # Shares of the figure. A layout that matplotlib computes takes as long again as the drawing.
-_MARGINS = {"left": 0.15, "right": 0.97, "bottom": 0.16, "top": 0.9}
+_MARGINS = {"left": 0.2, "right": 0.97, "bottom": 0.16, "top": 0.9}
 
 
 def _figure(title: str, x: str, y: str):

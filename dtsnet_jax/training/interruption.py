@@ -4,7 +4,6 @@ import signal
 import sys
 import threading
 
-from dtsnet_jax.devices.processes import largest
 from dtsnet_jax.errors import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -41,6 +40,8 @@ class Interruption:
         for number, handler in self._earlier.items():
             signal.signal(number, handler)
         if kind is None:  # the last step has been made
+            from dtsnet_jax.devices.processes import largest  # needs JAX, and launch.py this module
+
             stop = int(largest(self.signal or 0))
             if stop:
                 raise Interrupted(stop)

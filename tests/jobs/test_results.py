@@ -7,7 +7,6 @@ import pytest
 import safetensors.numpy
 from PIL import Image
 
-from dtsnet_jax.detectors.fitted import Fitted
 from dtsnet_jax.errors import Interrupted, UserError
 from dtsnet_jax.jobs.evaluate import evaluate
 from dtsnet_jax.jobs.report import report
@@ -95,12 +94,17 @@ def test_weights_are_not_scored_with_other_settings_where_those_of_the_run_are_l
             job(other, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["config.json", "parts/seed-111/result.json"])
-def test_a_damaged_file_is_named(name, own_images, tmp_path):
+def test_a_damaged_result_is_measured_again_and_damaged_settings_are_named(
+    own_images, tmp_path, capsys
+):
     config = small_config(own_images, train__epochs=1)
-    train(config, tmp_path)
-    (tmp_path / name).write_text("{")
-    with pytest.raises(UserError, match=rf"{name}' is damaged"):
+    result = only_result(train(config, tmp_path))
+    (seed_run(tmp_path).directory / "result.json").write_text("")
+    again = only_result(train(config, tmp_path))
+    assert again["metrics"] == result["metrics"]
+    assert "measured already" not in capsys.readouterr().out
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"config\.json' is damaged"):
         report(config, tmp_path)
 
 
@@ -111,10 +115,13 @@ def test_a_result_is_kept_until_there_is_a_new_one(own_images, tmp_path, monkeyp
     def fail(*_, **__):
         raise Interrupted(signal.SIGINT)
 
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr(Fitted, "score_maps", fail)
-        evaluate(config, tmp_path)
-    assert report(config, tmp_path) == reports
+    for name in ("detectors.fitted.Fitted.score_maps", "jobs.evaluate.write_gallery"):
+        with monkeypatch.context() as patch, pytest.raises(Interrupted):
+            patch.setattr(f"dtsnet_jax.{name}", fail)
+            evaluate(config, tmp_path)
+        assert report(config, tmp_path) == reports
+        assert (tmp_path / "report.html").read_text().count("data:image/jpeg") == 5
+        assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_what_another_launch_measures_meanwhile_is_not_measured_again(

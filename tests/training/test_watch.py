@@ -10,6 +10,7 @@ import pytest
 from dtsnet_jax.devices import processes
 from dtsnet_jax.errors import Interrupted, UserError
 from dtsnet_jax.training import watch
+from dtsnet_jax.training.interruption import Interruption
 from dtsnet_jax.training.watch import Watch
 
 
@@ -63,6 +64,21 @@ def test_processes_ask_every_few_seconds_and_when_they_record(
 def test_a_signal_ends_slow_steps_before_a_scheduler_loses_patience(asked, monkeypatch):
     with pytest.raises(Interrupted):
         next(watched(monkeypatch, step_seconds=10, log_every=50, signal=15))
+
+
+def test_the_next_question_comes_when_the_first_process_says(asked, monkeypatch):
+    monkeypatch.setattr(watch, "agreed", lambda seconds: 7.0)
+    steps = watched(monkeypatch, step_seconds=10, log_every=50)
+    counts = [asked.call_count for _ in itertools.takewhile(lambda step: step < 9, steps)]
+    assert counts == [2] * 7 + [4]
+
+
+def test_a_signal_that_another_process_got_with_the_last_step_ends_this_one(monkeypatch):
+    with Interruption():
+        pass
+    monkeypatch.setattr(processes, "largest", lambda signal: 15)
+    with pytest.raises(Interrupted), Interruption():
+        pass
 
 
 def test_what_one_process_refuses_is_refused_by_all(monkeypatch):
