@@ -1,22 +1,17 @@
 """What several tests share: small configurations, small networks, runs in other processes."""
 
-import os
-import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from flax import nnx
 from PIL import Image
 
 from configs import folder
 from dtsnet_jax.detectors import detector
-from dtsnet_jax.errors import Interrupted
 from dtsnet_jax.jobs import table
 from dtsnet_jax.model.backbones import BACKBONES
 from dtsnet_jax.model.dtsnet import Student
@@ -25,7 +20,6 @@ from dtsnet_jax.run import Run, newest_step
 from dtsnet_jax.training.checkpoints import load_state
 from dtsnet_jax.training.optimizer import build_optimizer
 from dtsnet_jax.training.step import TrainState, split_network
-from dtsnet_jax.training.watch import Watch
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent
@@ -126,28 +120,6 @@ def final_state(workdir, category="parts"):
     programs = detector.build_programs(config, teacher)
     state = load_state(run.checkpoints, newest_step(run.checkpoints), programs.abstract_state())
     return jax.tree.map(np.asarray, state)
-
-
-@contextmanager
-def signal_after(step, number=signal.SIGTERM):
-    """Within the block a signal comes after a step of training."""
-    add = Watch.add
-
-    def add_and_signal(watch, at, metrics):
-        add(watch, at, metrics)
-        if at == step:
-            os.kill(os.getpid(), number)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Watch, "add", add_and_signal)
-        yield
-
-
-@contextmanager
-def interrupt_after(step, number=signal.SIGTERM):
-    """Within the block training ends after a step, because a signal comes."""
-    with signal_after(step, number), pytest.raises(Interrupted) as interrupted:
-        yield interrupted
 
 
 def only_result(reports):

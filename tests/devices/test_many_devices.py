@@ -111,18 +111,20 @@ STOPPED_AND_CONTINUED = """
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-import launch
+import launch, tests.tiny
 from dtsnet_jax.jobs import do_job
 from dtsnet_jax.run import Run
-from tests.helpers import seed_run, signal_after
+from tests.signals import signal_after
 with signal_after(4) if "--process=1" in sys.argv else nullcontext():
     try:
         launch.app.run(launch.main, flags_parser=launch.parse_flags)
     except SystemExit as ended:
         code = ended.code
 workdir = Path(launch.flags.FLAGS.workdir)
-print("exit code", code, "at step", seed_run(workdir).trained_step, file=sys.stderr)
-do_job("train", Run(workdir).config(), workdir)
+run = Run(workdir)
+step = run.seed_run("parts", 111).trained_step
+print("exit code", code, "at step", step, file=sys.stderr)
+do_job("train", run.config(), workdir)
 """
 
 

@@ -7,7 +7,8 @@ import pytest
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.jobs.train import train
 from dtsnet_jax.training import feature_cache
-from tests.helpers import final_state, interrupt_after, seed_run, small_config
+from tests.helpers import final_state, seed_run, small_config
+from tests.signals import interrupt_after
 
 
 @pytest.fixture

@@ -17,12 +17,12 @@ from dtsnet_jax.training.progress import read_records
 from tests.helpers import (
     assert_same_state,
     final_state,
-    interrupt_after,
     launch_small,
     only_result,
     seed_run,
     small_config,
 )
+from tests.signals import interrupt_after
 
 
 def test_a_run_that_is_killed_and_interrupted_ends_with_the_same_weights(own_images, tmp_path):

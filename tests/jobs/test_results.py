@@ -13,8 +13,9 @@ from dtsnet_jax.jobs.report import report
 from dtsnet_jax.jobs.train import train
 from dtsnet_jax.report.table import METRICS
 from dtsnet_jax.run import Run, SeedRun
-from tests.helpers import interrupt_after, only_result, seed_run, small_config
+from tests.helpers import only_result, seed_run, small_config
 from tests.miniature import save
+from tests.signals import interrupt_after
 
 
 def test_without_masks_only_images_are_measured_until_masks_are_added(own_images, tmp_path, capsys):

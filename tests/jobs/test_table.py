@@ -22,7 +22,8 @@ from dtsnet_jax.jobs.train import train
 from dtsnet_jax.run import Run, newest_step
 from dtsnet_jax.training import watch
 from dtsnet_jax.training.checkpoints import Checkpoints
-from tests.helpers import SMALL, interrupt_after, seed_run, small_config
+from tests.helpers import SMALL, seed_run, small_config
+from tests.signals import interrupt_after
 
 BEST = {"train__epochs": 3, "train__evaluate_every": 1, "protocol": "best_on_test"}
 
