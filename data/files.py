@@ -1,6 +1,7 @@
 """Files that several processes share: written whole or not at all, locked, hashed, downloaded."""
 
 import hashlib
+import json
 import os
 import shutil
 import socket
@@ -16,7 +17,7 @@ import pooch
 import psutil
 import requests
 
-from dtsnet_jax.errors import UserError
+from dtsnet_jax.errors import UserError, first_line
 
 _PARTIAL = ".partial"
 
@@ -54,6 +55,23 @@ def write_text(path: Path, text: str) -> None:
     """Writes a file whole or not at all; its directory is made."""
     with partial_path(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path) -> dict | None:
+    """What a file holds as JSON; None where there is no file.
+
+    Raises:
+      UserError: it holds something else.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(
+            f"'{path}' is damaged, it is no JSON ({first_line(error)}); restore it, or start a new "
+            "run with --workdir=DIR."
+        ) from error
 
 
 def remove(path: Path) -> None:

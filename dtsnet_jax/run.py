@@ -13,16 +13,16 @@ WORKDIR/.locks                            keeps launches from disturbing each ot
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from data.files import locked, remove, remove_abandoned, write_text
+from data.files import locked, read_json, remove, remove_abandoned, write_text
 from dtsnet_jax.config import find_change, read_config
 from dtsnet_jax.devices.processes import agreed, from_first, is_first, wait_for_all
-from dtsnet_jax.errors import UserError, first_line
+from dtsnet_jax.errors import UserError
 
 CONFIG_FILE = "config.json"
 _ADVICE = "start a new run with --workdir=DIR, or delete the old one"
@@ -103,7 +103,7 @@ class SeedRun:
         reach; 'cached_features': whether the teacher's features are kept, absent before that is
         decided.
         """
-        return from_first(lambda: _read(self._record_file)) or {}
+        return from_first(lambda: read_json(self._record_file)) or {}
 
     def check_unchanged(self, made_from: dict[str, str | None], last_step: int) -> None:
         """Refuses to continue, or to call finished, what was made from something else.
@@ -197,10 +197,9 @@ class SeedRun:
         return result if all(stored[name] == value for name, value in made_from.items()) else None
 
     def _read_result(self) -> dict | None:
-        try:
-            return _read(self._result_file)
-        except UserError:  # it can be measured again
-            return None
+        with suppress(UserError):  # it can be measured again
+            return read_json(self._result_file)
+        return None
 
     def store_result(self, result: dict) -> None:
         """Writes a result, which has 'trained_to' and 'made_from' beside its metrics."""
@@ -240,7 +239,7 @@ class Run:
           UserError: the directory holds no run, or one of another version.
         """
         path = self.directory / CONFIG_FILE
-        stored = _read(path)
+        stored = read_json(path)
         if stored is None:
             raise UserError(
                 f"'{self.directory}' holds no run ('{CONFIG_FILE}' is missing); give the --workdir "
@@ -277,7 +276,7 @@ class Run:
         path = self.directory / CONFIG_FILE
         with locked(path):
             self.check_same(config)
-            if _read(path) != settings:
+            if read_json(path) != settings:
                 write_json(path, settings)
 
 
@@ -288,14 +287,3 @@ def newest_step(directory: Path) -> int | None:
     return max(
         (int(path.name) for path in directory.iterdir() if path.name.isdigit()), default=None
     )
-
-
-def _read(path: Path) -> dict | None:
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(
-            f"'{path}' is damaged, it is no JSON ({first_line(error)}); restore it, or {_ADVICE}."
-        ) from error
