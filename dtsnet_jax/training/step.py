@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import jax
@@ -146,20 +147,22 @@ def make_train_step(
         numbers = state.step * count + jnp.arange(count)
         value_and_gradient = jax.value_and_grad(loss_of, has_aux=True)
 
-        def add_batch(sums, batch_and_number):
+        def add_batch(sums, batch, number):
             batch_stats, gradients, loss = sums
-            batch, number = batch_and_number
             batch_key = jax.random.fold_in(key, number)
             (batch_loss, batch_stats), batch_gradients = value_and_gradient(
                 state.params, batch_stats, teacher, batch, batch_key
             )
             gradients = jax.tree.map(jnp.add, gradients, batch_gradients)
-            return (batch_stats, gradients, loss + batch_loss), None
+            return batch_stats, gradients, loss + batch_loss
 
         nothing = jax.tree.map(jnp.zeros_like, state.params)
         zero = jnp.zeros((), jax.tree.leaves(nothing)[0].dtype)
         sums = (state.batch_stats, nothing, zero)
-        (batch_stats, gradients, loss), _ = jax.lax.scan(add_batch, sums, (batches, numbers))
+        # No lax.scan: inside its body XLA computes convolutions on a CPU 25 times more slowly.
+        for index in range(count):
+            sums = add_batch(sums, *jax.tree.map(itemgetter(index), (batches, numbers)))
+        batch_stats, gradients, loss = sums
         gradients, loss = jax.tree.map(lambda x: x / count, (gradients, loss))
         updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
         params = optax.apply_updates(state.params, updates)
