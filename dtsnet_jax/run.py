@@ -13,7 +13,7 @@ WORKDIR/.locks                            keeps launches from disturbing each ot
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -170,9 +170,8 @@ class SeedRun:
     @contextmanager
     def measuring(self) -> Iterator[None]:
         """Launches that measure the same wait for each other, and see what the other has stored."""
-        with ExitStack() as stack:
-            if is_first():
-                stack.enter_context(locked(self.run / f"{self.category}-seed-{self.seed}-result"))
+        lock = self.run / f"{self.category}-seed-{self.seed}-result"
+        with locked(lock) if is_first() else nullcontext():
             yield
 
     def forget_result(self) -> None:

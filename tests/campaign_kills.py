@@ -10,6 +10,7 @@ suite: it takes a quarter of an hour on two cores.
 """
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -115,7 +116,8 @@ def main() -> int:
             f"first checkpoint; {STEPS} steps",
             flush=True,
         )
-        hit, name = Counter(), "killed-0"
+        hit, names = Counter(), map("killed-{}".format, itertools.count())
+        name = next(names)
         while hit.total() < flags.kills:
             before = seed_run(base / name).trained_step
             process = start(name)
@@ -134,7 +136,7 @@ def main() -> int:
             else:  # it was faster
                 finish(process)
                 compare(base, name)
-                name = f"killed-{int(name.split('-')[1]) + 1}"
+                name = next(names)
         finish(start(name))
         compare(base, name)
         print(f"{hit.total()} kills: {dict(hit)}")

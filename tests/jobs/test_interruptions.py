@@ -41,12 +41,11 @@ def test_a_run_that_is_killed_and_interrupted_ends_with_the_same_weights(own_ima
         train(config, run.run)
     assert newest_step(run.checkpoints) == 11
     assert not (run.run / "results.json").exists()
-    train(config, tmp_path / "run")
-    assert_same_state(final_state(tmp_path / "run"), final_state(tmp_path / "whole"))
-    records = read_records(seed_run(tmp_path / "run").directory)
-    assert [record["step"] for record in records] == [2, 4, 6, 8, 10, 12]
-    assert not [path for path in (tmp_path / "run").rglob("*") if "tmp" in path.name]
-    assert not list((tmp_path / "run").rglob(".*.partial"))
+    train(config, run.run)
+    assert_same_state(final_state(run.run), final_state(tmp_path / "whole"))
+    assert [r["step"] for r in read_records(run.directory)] == [2, 4, 6, 8, 10, 12]
+    assert not [path for path in run.run.rglob("*") if "tmp" in path.name]
+    assert not list(run.run.rglob(".*.partial"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
