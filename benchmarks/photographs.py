@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from data.images import open_rgb
+from data.options import PixelOptions
 from data.textures import find_textures
 
 
@@ -19,7 +20,7 @@ def write_photographs(directory: Path, count: int, *, size: tuple[int, int], suf
       suffix: '.png' (MVTec AD's format) or '.jpg' (DTD's).
     """
     directory.mkdir(parents=True, exist_ok=True)
-    sources = [open_rgb(path) for path in find_textures("scikit-image")]
+    sources = [open_rgb(path, PixelOptions()).image for path in find_textures("scikit-image")]
     generator = np.random.default_rng(0)
     for index in range(count):
         source = sources[index % len(sources)]

@@ -18,7 +18,7 @@ from benchmarks.per_sample_loader import loader
 from benchmarks.photographs import write_photographs
 from data.catalog import list_images
 from data.images import TrainingImages, decode_images
-from data.options import SynthesisOptions
+from data.options import PixelOptions, SynthesisOptions
 from data.perlin import perlin_mask, perlin_noise
 from data.pipeline import sample_function, training_batches
 from data.synthesis import mix
@@ -55,7 +55,7 @@ def stage_milliseconds(images: TrainingImages) -> dict[str, float]:
         "gather the normal image": lambda i: draw(i, synthesized=False)["normal"],
         "Perlin noise, one of two": lambda i: perlin_noise(tf.stack([i, i]), SIZE),
         "Perlin mask (noise, rotation, threshold), one of two": lambda i: perlin_mask(
-            tf.stack([i, i]), SIZE
+            tf.stack([i, i]), (SIZE, SIZE)
         ),
         "mixing, Eq. 2": lambda i: mix(
             images.normal[0], images.textures[0], masks[i % 16], tf.constant(0.5)
@@ -80,10 +80,12 @@ def main() -> None:
         write_photographs(base / "textures", TEXTURES, size=(640, 480), suffix=".jpg")
         image_files, texture_files = (list_images(base / n)[0] for n in ("images", "textures"))
 
+        options = PixelOptions(size=(SIZE, SIZE))
         started = time.perf_counter()
-        normal = decode_images(image_files, SIZE, what="images")
+        normal = decode_images(image_files, options, what="images").images
         decoding = IMAGES / (time.perf_counter() - started)
-        images = TrainingImages(normal, None, decode_images(texture_files, SIZE, what="textures"))
+        textures = decode_images(texture_files, options, what="textures").images
+        images = TrainingImages(normal, None, textures)
 
         def ours() -> float:
             batches = training_batches(

@@ -76,7 +76,7 @@ class Ours:
         self.teacher = place_teacher(name, encoder, dtype=dtype)
         self.programs = build_programs(config, self.teacher)
         self.state = self.programs.initial_state(seed=0)
-        self.score_map = jitted_score_map(SIZE, 0.0, (1, 2, 3))
+        self.score_map = jitted_score_map((SIZE, SIZE), 0.0, (1, 2, 3))
 
     def train(self, batch: dict) -> jax.Array:
         """One step on arrays that lie on the device; returns the loss."""

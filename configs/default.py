@@ -3,7 +3,7 @@
 "paper" is the DTSNet paper (ICME 2025), "released" its authors' PyTorch code.
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 
 def get_config() -> ConfigDict:
@@ -33,7 +33,15 @@ def get_config() -> ConfigDict:
     config.data.category = ""  # one name, or several with commas; empty: all, one model for each;
     # "all": all in one model, which is measured on each of them
     config.data.shard = ""  # "i/n": the i-th of n shares of the categories, i from 0 on
-    config.data.image_size = 256  # pixels, height and width, a multiple of 32; paper
+    config.data.image_size = FieldReference(256, field_type=object)  # pixels, a multiple of 32;
+    # one number, or (height, width); paper
+    config.data.fit = "stretch"  # another aspect: stretch (paper), pad with margins, or crop
+    config.data.antialias = True  # False: bilinear without averaging, like OpenCV; released
+    config.data.bit_depth = 0  # of deep files: 8, 10, 12, 14, 16; 0: what holds all training images
+    config.data.max_megapixels = 200.0  # larger files are refused
+    config.data.tile_size = 0  # pixels: squares that photographs are cut into; 0: they are not
+    config.data.tile_overlap = 0  # pixels of the photograph that neighbouring tiles share
+    config.data.region = ""  # where to look: a mask for all images, or a directory of masks
     config.data.held_back = 0.2  # folder: share of the normal images that are kept for testing
     config.data.textures = "dtd"  # dtd: by TFDS; a directory; scikit-image: its photographs; paper
     config.data.foreground = "none"  # M_f: isnet (paper), threshold, none, or a directory of masks
@@ -44,6 +52,7 @@ def get_config() -> ConfigDict:
     config.synthesis.masks = ("intersection", "union")  # of M_1, M_2; paper; also first, second
     config.synthesis.opacity = (0.15, 1.0)  # bounds of β, paper
     config.synthesis.opacity_of = "normal"  # what β weighs: normal (paper) or texture (released)
+    config.synthesis.soft_foreground = False  # True: M_f keeps soft edges when resized; released
     config.synthesis.gray_textures = False  # True: textures lose their colour
 
     config.train = ConfigDict()
@@ -69,5 +78,6 @@ def get_config() -> ConfigDict:
     config.scoring.smoothing = 4.0  # σ in pixels of the Gaussian over score maps, released; 0: off
     config.scoring.levels = (1, 2, 3)  # whose maps are added, Eq. 10
     config.scoring.calibrate = False  # divide each level by its spread on training images; ours
+    config.scoring.measure_at = 1024  # tiles: longer side in pixels of maps for metrics, pictures
     config.scoring.heatmaps = True  # write a picture of every test image
     return config

@@ -1,7 +1,7 @@
 """Named settings that go with any data set: ``--config configs/mvtec.py:NAME``.
 
 paper          the paper as written (default)
-official       the authors' released code, with the paper's way of choosing the epoch
+official       the authors' released code, which reports the best epoch on the test images
 rd             plain reverse distillation: no synthesis, no feature fusion, no APR
 rd_fas         the baseline of Table III: reverse distillation with synthesised anomalies
 rd_fas_mff     the same with feature fusion; ``paper`` adds APR
@@ -24,6 +24,8 @@ VARIANTS = {
         "student.bottleneck": "rd",
         "synthesis.masks": ("first", "second", "intersection", "union"),
         "synthesis.opacity_of": "texture",
+        "synthesis.soft_foreground": True,
+        "data.antialias": False,
         "protocol": "best_on_test",
         "train.evaluate_every": 1,
     },

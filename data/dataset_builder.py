@@ -12,6 +12,7 @@ from data.archives import download_directory, find_tree
 from data.catalog import Sample
 from data.foreground import foreground_files
 from data.images import image_size, open_mask
+from data.options import PixelOptions
 
 
 @dataclasses.dataclass
@@ -68,7 +69,9 @@ class AnomalyDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=T
         root = find_tree(layout.CATEGORIES, layout.ARCHIVE, directory, fetch=True)
         config = self.builder_config
         catalog = layout.read(root, config.category)
-        foregrounds = foreground_files(catalog, config.foreground, model="")
+        foregrounds = foreground_files(
+            catalog, config.foreground, PixelOptions(bit_depth=8), model=""
+        )
         return {
             "train": self._generate_examples(root, catalog.train, foregrounds),
             "test": self._generate_examples(root, catalog.test, None),

@@ -6,7 +6,6 @@ therefore found wherever the images lie, and an interrupted run makes only what 
 
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +15,11 @@ from PIL import Image
 from scipy import ndimage
 
 from data.archives import data_directory
-from data.catalog import Catalog, list_images
+from data.catalog import Catalog
 from data.files import file_digest, locked, partial_path, remove_abandoned
 from data.images import open_rgb, run_with_progress
+from data.matching import match_by_name
+from data.options import PixelOptions
 from dtsnet_jax.errors import UserError, first_line
 
 METHODS = ("none", "isnet", "threshold")
@@ -27,13 +28,16 @@ ISNET = "isnet-general-use"  # Qin et al., 2022, "Highly Accurate Dichotomous Im
 MaskFunction = Callable[[Image.Image], np.ndarray]
 
 
-def foreground_files(catalog: Catalog, method: str, *, model: str) -> list[Path] | None:
+def foreground_files(
+    catalog: Catalog, method: str, options: PixelOptions, *, model: str
+) -> list[Path] | None:
     """Returns the files of the foregrounds of training images, making those that are missing.
 
     Args:
       catalog: the category; where it is a texture, all is foreground.
-      method: 'isnet' (paper), 'threshold', 'none', or a directory with a mask for each image,
-        DIR/CATEGORY/NAME.png or DIR/NAME.png.
+      method: 'isnet' (paper), 'threshold', 'none', or a directory with a mask for each image, see
+        ``data.matching``.
+      options: of these the bit depth and the largest file.
       model: for 'isnet', the path of its ONNX file; empty: rembg finds or downloads it.
 
     Returns:
@@ -46,37 +50,27 @@ def foreground_files(catalog: Catalog, method: str, *, model: str) -> list[Path]
         return None
     images = [sample.path for sample in catalog.train]
     if method in METHODS:
-        return _stored_masks(images, method, model)
-    return _users_masks(images, Path(method).expanduser(), catalog.category)
+        return _stored_masks(images, method, options, model)
+    return _users_masks(images, Path(method).expanduser())
 
 
-def _users_masks(images: Sequence[Path], directory: Path, category: str) -> list[Path]:
+def _users_masks(images: Sequence[Path], directory: Path) -> list[Path]:
     if not directory.is_dir():
         raise UserError(
             f"data.foreground is '{directory}', which is neither a directory of masks nor one of: "
             f"{', '.join(METHODS)}."
         )
-    if (directory / category).is_dir():
-        directory = directory / category
-    by_stem = {path.stem.removesuffix("_mask"): path for path in list_images(directory)[0]}
-    repeated = [stem for stem, n in Counter(image.stem for image in images).items() if n > 1]
-    if repeated:
-        raise UserError(
-            f"several training images are called '{repeated[0]}', so that masks cannot be found by "
-            "name; give these images names of their own."
-        )
-    for image in images:
-        if image.stem not in by_stem:
-            raise UserError(
-                f"image '{image}' has no foreground mask '{directory / image.stem}.png'; add it, "
-                f"or choose one of: {', '.join(METHODS)}."
-            )
-    return [by_stem[image.stem] for image in images]
+    return match_by_name(images, directory, what="foreground mask")
 
 
-def _stored_masks(images: Sequence[Path], method: str, model: str) -> list[Path]:
+def _stored_masks(
+    images: Sequence[Path], method: str, options: PixelOptions, model: str
+) -> list[Path]:
     """Makes the masks that are not stored yet; of several processes one does, the others wait."""
-    directory = data_directory() / "foregrounds" / _name_of(method, model)
+    name = _name_of(method, model)
+    if options.bit_depth > 8:  # of which the brightness depends
+        name = f"{name}-{options.bit_depth}-bit"
+    directory = data_directory() / "foregrounds" / name
     stored: list[Path] = [directory] * len(images)
 
     def find(index: int) -> None:
@@ -94,7 +88,7 @@ def _stored_masks(images: Sequence[Path], method: str, model: str) -> list[Path]
 
             def make(number: int) -> None:
                 index = missing[number]
-                _store(segment(open_rgb(images[index])), stored[index])
+                _store(segment(open_rgb(images[index], options).image), stored[index])
 
             # IS-Net's runtime uses all cores by itself.
             workers = 1 if method == "isnet" else None

@@ -1,19 +1,28 @@
 """Decodes image files of every common kind into arrays of one shape."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 from tqdm import tqdm
 
-from data.catalog import Sample
+from data.geometry import Placement, placements
+from data.options import BIT_DEPTHS, PixelOptions
 from dtsnet_jax.errors import UserError
 
+Image.MAX_IMAGE_PIXELS = None  # data.max_megapixels takes its place, with an error that names it
+
+MEAN_COLOUR = (124, 116, 104)  # ImageNet's, which normalisation turns to zero: what is padded with
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+_DRAFT_MEGAPIXELS = 16.0  # JPEG files from here on are decoded at a fraction of their size
+_LARGE_MEGAPIXELS = 64.0  # files from here on are decoded one at a time
+_large = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -21,9 +30,10 @@ class TrainingImages:
     """Decoded images in memory; nothing is decoded again after they are made.
 
     Attributes:
-      normal: (n, size, size, 3) uint8, the good images.
-      foreground: (n, size, size) bool, M_f, or None where all is foreground.
-      textures: (t, size, size, 3) uint8, or None where nothing is synthesised.
+      normal: (n, height, width, 3) uint8, the good images.
+      foreground: (n, height, width) M_f, bool, or uint8 with 255 for all foreground where it is
+        soft, or None where all is foreground.
+      textures: (t, height, width, 3) uint8, or None where nothing is synthesised.
     """
 
     normal: np.ndarray
@@ -31,46 +41,55 @@ class TrainingImages:
     textures: np.ndarray | None
 
 
-def decode_image(path: Path, size: int) -> np.ndarray:
-    """Decodes and resizes an image.
+class Photograph(NamedTuple):
+    """A decoded file.
 
-    8 and 16 bit, grey, palette, RGB, RGBA (alpha is dropped) and CMYK are accepted, and a rotation
-    noted in EXIF is applied. 16-bit values are divided by 257, never stretched to the range that
-    happens to occur, so that images remain comparable. Of several pages the first is taken. The
-    aspect ratio is not kept (as in the paper); resizing is bilinear with antialiasing.
+    Attributes:
+      image: 8-bit RGB.
+      clipped: whether it held values beyond the bit depth.
+    """
 
-    Args:
-      path: a PNG, JPEG, BMP or TIFF file.
-      size: height and width of the result.
+    image: Image.Image
+    clipped: bool
+
+
+class Decoded(NamedTuple):
+    """The arrays of several files.
+
+    Attributes:
+      images: (n, height, width, 3) uint8; of files that are cut into tiles, all tiles in order.
+      clipped: the files that held values beyond the bit depth.
+    """
+
+    images: np.ndarray
+    clipped: list[Path]
+
+
+def decode_image(path: Path, options: PixelOptions) -> np.ndarray:
+    """Decodes a file and resizes it, or each of its tiles, see ``open_rgb`` and ``placements``.
 
     Returns:
-      (size, size, 3) uint8 RGB.
+      (tiles, height, width, 3) uint8 RGB; one tile where the photograph is taken whole.
 
     Raises:
-      UserError: the file is empty, cut short, no image, or of a number format with no known range.
+      UserError: the file cannot be used.
     """
-    return np.asarray(open_rgb(path).resize((size, size), Image.Resampling.BILINEAR))
+    return _decode(path, options)[0]
 
 
-def decode_mask(path: Path, size: int, image_path: Path) -> np.ndarray:
-    """Decodes and resizes the mask of an image: everything that is not zero is defect.
+def _decode(path: Path, options: PixelOptions) -> tuple[np.ndarray, bool]:
+    with _large if _megapixels(path) > _LARGE_MEGAPIXELS else nullcontext():
+        image, clipped = open_rgb(path, options)
+        arrays = [
+            np.asarray(one.resize(image, antialias=options.antialias, fill=MEAN_COLOUR))
+            for one in placements(image.size[::-1], options)
+        ]
+    return np.stack(arrays), clipped
 
-    In a JPEG, which blurs, everything above half is defect. After bilinear resizing, pixels of
-    which more than half is defect are.
 
-    Args:
-      path: the mask's file.
-      size: height and width of the result.
-      image_path: the image it belongs to, whose size it must have.
-
-    Returns:
-      (size, size) bool.
-
-    Raises:
-      UserError: the file cannot be decoded, or its size is not the image's.
-    """
-    coverage = Image.fromarray(open_mask(path, image_path).astype(np.float32))
-    return np.asarray(coverage.resize((size, size), Image.Resampling.BILINEAR)) > 0.5
+def _megapixels(path: Path) -> float:
+    width, height = image_size(path)
+    return width * height / 1e6
 
 
 def open_mask(path: Path, image_path: Path) -> np.ndarray:
@@ -124,10 +143,15 @@ def image_size(path: Path) -> tuple[int, int]:
       UserError: the file is missing, empty or no image.
     """
     with _opened(path) as image:
-        # The base class's method, because that of PNG files decodes the whole image.
-        rotation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
-        # A TIFF file's size has been turned already when it is opened.
-        return image.size[::-1] if rotation >= 5 and image.format != "TIFF" else image.size
+        return image.size[::-1] if _orientation(image) >= 5 else image.size
+
+
+def _orientation(image: Image.Image) -> int:
+    """The rotation noted in EXIF; a TIFF file has been turned already when it is opened."""
+    if image.format == "TIFF":
+        return 1
+    # The base class's method, because that of PNG files decodes the whole image.
+    return Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
 
 
 @contextmanager
@@ -135,7 +159,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
             yield image
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError) as error:
         size = path.stat().st_size if path.is_file() else None
         found = "does not exist" if size is None else f"cannot be decoded ({size} bytes: {error})"
         raise UserError(
@@ -144,13 +168,52 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         ) from error
 
 
-def open_rgb(path: Path) -> Image.Image:
-    """Decodes an image file of any accepted kind to 8-bit RGB, see ``decode_image``.
+def open_rgb(path: Path, options: PixelOptions) -> Photograph:
+    """Decodes an image file of any accepted kind to 8-bit RGB, at its own size.
+
+    8 to 16 bit, grey, palette, RGB, RGBA (alpha is dropped) and CMYK are accepted, and a rotation
+    noted in EXIF is applied. Deep values are divided by the largest of the bit depth, never
+    stretched to the range that happens to occur, so that images remain comparable. Of several pages
+    the first is taken. A JPEG file of more than 16 megapixels that is to shrink is decoded at a
+    half, quarter or eighth of its size, as long as that is twice what is needed.
+
+    Args:
+      path: the file.
+      options: of these ``bit_depth``, ``max_megapixels`` and, for large files, the rest.
 
     Raises:
-      UserError: the file cannot be used.
+      UserError: the file is empty, cut short, no image, larger than allowed, or of a number format
+        with no known range.
     """
-    image = open_image(path)
+    with _opened(path) as image:
+        megapixels = image.width * image.height / 1e6
+        if megapixels > options.max_megapixels:
+            raise UserError(
+                f"image '{path}' has {megapixels:.0f} megapixels, more than "
+                f"data.max_megapixels={options.max_megapixels:g}; set that to {megapixels:.0f} or "
+                "more if the file is meant to be so large."
+            )
+        if megapixels > _DRAFT_MEGAPIXELS and options.antialias and not options.tile_size:
+            image.draft(None, (2 * options.size[1], 2 * options.size[0]))
+        if _is_deep(image):
+            return _scaled(_deep_values(path, image), options.bit_depth, _orientation(image))
+        if image.mode == "F":
+            raise UserError(
+                f"image '{path}' holds floating-point numbers, whose range is not known; convert "
+                "it to 8 or 16 bit."
+            )
+        image.load()
+        return Photograph(ImageOps.exif_transpose(image).convert("RGB"), clipped=False)
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether a file, of which the header has been read, holds more than 8 bits a value."""
+    # Pillow keeps the upper 8 bits only of colours with 16; the raw mode tells.
+    return image.mode in _DEEP_MODES or any(";16" in str(tile[3]) for tile in image.tile)
+
+
+def _deep_values(path: Path, image: Image.Image) -> np.ndarray:
+    """(height, width) or (height, width, 3) of whole numbers below 2¹⁶, as they lie in the file."""
     if image.mode in _DEEP_MODES:
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
@@ -158,83 +221,94 @@ def open_rgb(path: Path) -> Image.Image:
                 f"image '{path}' holds whole numbers from {values.min()} to {values.max()}; "
                 "convert it to 8 or 16 bit."
             )
-        image = Image.fromarray((values // 257).astype(np.uint8))
-    elif image.mode == "F":
-        raise UserError(
-            f"image '{path}' holds floating-point numbers, whose range is not known; convert it to "
-            "8 or 16 bit."
-        )
-    return image.convert("RGB")
+        return values
+    import cv2  # slow to import, and only colours with 16 bits need it
+
+    content = np.fromfile(path, np.uint8)
+    values = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+    if values is None:
+        raise ValueError("OpenCV cannot read its 16-bit colours")
+    if values.ndim == 3 and values.shape[-1] >= 3:
+        return values[..., 2::-1]  # from BGR or BGRA
+    return values[..., 0] if values.ndim == 3 else values
 
 
-def decode_images(paths: Sequence[Path], size: int, *, what: str) -> np.ndarray:
+def _scaled(values: np.ndarray, bit_depth: int, orientation: int) -> Photograph:
+    largest = 2**bit_depth - 1
+    clipped = bool(values.max() > largest)
+    scaled = (np.minimum(values, largest).astype(np.uint32) * 255 + largest // 2) // largest
+    image = Image.fromarray(scaled.astype(np.uint8))
+    image.getexif()[ExifTags.Base.Orientation] = orientation
+    return Photograph(ImageOps.exif_transpose(image).convert("RGB"), clipped)
+
+
+def find_bit_depth(paths: Sequence[Path]) -> int:
+    """The smallest of 8, 10, 12, 14 and 16 bits that holds all values of some files.
+
+    Args:
+      paths: images; those that hold 8 bits a value are not decoded.
+
+    Raises:
+      UserError: a file cannot be used.
+    """
+    largest = [0] * len(paths)
+
+    def look(index: int) -> None:
+        with _opened(paths[index]) as image:
+            if _is_deep(image):
+                largest[index] = int(_deep_values(paths[index], image).max())
+
+    run_with_progress(look, len(paths), "bit depth")
+    return next(bits for bits in BIT_DEPTHS if max(largest, default=0) < 2**bits)
+
+
+def decode_images(paths: Sequence[Path], options: PixelOptions, *, what: str) -> Decoded:
     """Decodes many images in parallel, with a progress bar.
 
     Args:
       paths: the files.
-      size: height and width of the results.
+      options: how.
       what: the bar's title.
-
-    Returns:
-      (n, size, size, 3) uint8.
 
     Raises:
       UserError: a file cannot be used, as in ``decode_image``.
     """
-    result = np.empty((len(paths), size, size, 3), np.uint8)
+    starts = [0, *np.cumsum(count_arrays(paths, options))]
+    result = np.empty((starts[-1], *options.size, 3), np.uint8)
+    clipped = [False] * len(paths)
 
     def decode_into(index: int) -> None:
-        result[index] = decode_image(paths[index], size)
+        arrays, clipped[index] = _decode(paths[index], options)
+        result[starts[index] : starts[index + 1]] = arrays
 
     run_with_progress(decode_into, len(paths), what)
-    return result
+    return Decoded(result, [path for path, yes in zip(paths, clipped, strict=True) if yes])
 
 
-def decode_masks(samples: Sequence[Sample], size: int) -> np.ndarray:
-    """Decodes the masks of samples; those without one get an empty mask.
-
-    Returns:
-      (n, size, size) bool.
-    """
-    result = np.zeros((len(samples), size, size), bool)
-
-    def decode_into(index: int) -> None:
-        sample = samples[index]
-        if sample.mask is not None:
-            result[index] = decode_mask(sample.mask, size, sample.path)
-
-    run_with_progress(decode_into, len(samples), "masks")
-    return result
-
-
-def decode_foregrounds(
-    parts: Sequence[tuple[Sequence[Path], Sequence[Path] | None]], size: int
-) -> np.ndarray:
-    """Decodes the foregrounds of training images.
-
-    Args:
-      parts: images and, in the same order, the files of their foregrounds; None where all of these
-        images is foreground.
-      size: height and width of the result.
-
-    Returns:
-      (n, size, size) bool for the images of all parts.
+def count_arrays(paths: Sequence[Path], options: PixelOptions) -> list[int]:
+    """How many arrays each file gives: one, or as many as it has tiles; reads headers only.
 
     Raises:
-      UserError: a mask cannot be decoded, or has another size than its image.
+      UserError: a photograph is smaller than a tile.
     """
-    result = np.ones((sum(len(images) for images, _ in parts), size, size), bool)
-    jobs, start = [], 0
-    for images, masks in parts:
-        jobs += [(start + i, masks[i], images[i]) for i in range(len(images)) if masks is not None]
-        start += len(images)
+    if not options.tile_size:
+        return [1] * len(paths)
+    return [len(placements_of(path, options)) for path in paths]
 
-    def decode_into(number: int) -> None:
-        index, mask, image = jobs[number]
-        result[index] = decode_mask(mask, size, image)
 
-    run_with_progress(decode_into, len(jobs), "foregrounds")
-    return result
+def placements_of(path: Path, options: PixelOptions) -> list[Placement]:
+    """What of a photograph goes where, from its header.
+
+    Raises:
+      UserError: it is smaller than a tile, or no image.
+    """
+    try:
+        return placements(image_size(path)[::-1], options)
+    except ValueError as error:
+        raise UserError(
+            f"image '{path}' has {error}; choose a smaller data.tile_size, or 0 to take "
+            "photographs whole."
+        ) from error
 
 
 def run_with_progress(

@@ -10,12 +10,12 @@ _CGROUP = Path("/sys/fs/cgroup")  # a container's limit, where there is one
 _SHARE = 0.9  # of the free memory that may be planned for
 
 
-def image_bytes(count: int, size: int, *, channels: int = 3) -> int:
-    """Bytes of ``count`` uint8 images of size × size pixels."""
-    return count * size * size * channels
+def image_bytes(count: int, size: tuple[int, int], *, channels: int = 3) -> int:
+    """Bytes of ``count`` uint8 images of height × width pixels."""
+    return count * size[0] * size[1] * channels
 
 
-def training_bytes(count: int, size: int, *, channels: int = 3) -> int:
+def training_bytes(count: int, size: tuple[int, int], *, channels: int = 3) -> int:
     """Bytes of images to train on: the decoded array, and TensorFlow's copy that it draws from."""
     return 2 * image_bytes(count, size, channels=channels)
 

@@ -1,10 +1,38 @@
-"""What can be chosen about the synthesis; free of TensorFlow, so that it is cheap to import."""
+"""What can be chosen about pixels and synthesis; without TensorFlow, so that it imports fast."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 MaskKind = Literal["intersection", "union", "first", "second"]
 MASK_KINDS: tuple[MaskKind, ...] = ("intersection", "union", "first", "second")
+Fit = Literal["stretch", "pad", "crop"]
+FITS: tuple[Fit, ...] = ("stretch", "pad", "crop")
+BIT_DEPTHS = (8, 10, 12, 14, 16)
+
+
+@dataclass(frozen=True)
+class PixelOptions:
+    """How a photograph becomes an array; the defaults are the paper's.
+
+    Attributes:
+      size: height and width of the array.
+      fit: what happens to a photograph of another aspect, see ``data.geometry.place``.
+      antialias: whether every pixel averages over all that it covers, or, like OpenCV's bilinear
+        resizing, only over the four nearest (released code).
+      bit_depth: bits a value of files that can hold more than 8; larger values are clipped.
+      tile_size: height and width in pixels of the photograph of the tiles that it is cut into, each
+        of which becomes an array; 0 takes it whole.
+      tile_overlap: pixels of the photograph that neighbouring tiles share at least.
+      max_megapixels: larger photographs are refused.
+    """
+
+    size: tuple[int, int] = (256, 256)
+    fit: Fit = "stretch"
+    antialias: bool = True
+    bit_depth: int = 16
+    tile_size: int = 0
+    tile_overlap: int = 0
+    max_megapixels: float = 200.0
 
 
 @dataclass(frozen=True)

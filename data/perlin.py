@@ -69,12 +69,22 @@ def rotate(image: tf.Tensor, angle: tf.Tensor) -> tf.Tensor:
     return tf.reshape(rotated, [size, size])
 
 
-def perlin_mask(seed: tf.Tensor, size: int) -> tf.Tensor:
+def perlin_mask(seed: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     """Draws a mask: Perlin noise, rotated by a uniform angle in ±90°, where it exceeds 0.5.
 
+    A rectangle is the middle of the square around it, so that no direction is different.
+
+    Args:
+      seed: (2,) int32; equal seeds give equal masks.
+      size: height and width in pixels.
+
     Returns:
-      (size, size) bool; may be empty.
+      (height, width) bool; may be empty.
     """
     seed_noise, seed_angle = tf.unstack(tf.random.split(seed, 2))
     angle = tf.random.stateless_uniform([], seed_angle, -math.pi / 2, math.pi / 2)
-    return rotate(perlin_noise(seed_noise, size), angle) > 0.5
+    height, width = size
+    square = max(size)
+    mask = rotate(perlin_noise(seed_noise, square), angle) > 0.5
+    top, left = (square - height) // 2, (square - width) // 2
+    return mask[top : top + height, left : left + width]

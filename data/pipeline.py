@@ -39,10 +39,10 @@ def training_batches(
       process_index, process_count: which share of each batch.
 
     Yields:
-      'normal' (b, size, size, 3) uint8, 'index' (b,) int64, which of the images these are, and,
-      unless ``synthesize_every`` is 0, 'synthetic' (b / synthesize_every, size, size, 3) uint8 and
-      'mask' (b / synthesize_every, size, size) bool: the synthesised counterparts of
-      normal[synthesize_every − 1 :: synthesize_every].
+      'normal' (b, height, width, 3) uint8, 'index' (b,) int64, which of the images these are, and,
+      unless ``synthesize_every`` is 0, 'synthetic' (b / synthesize_every, height, width, 3) uint8
+      and 'mask' (b / synthesize_every, height, width) of the foreground's dtype: the synthesised
+      counterparts of normal[synthesize_every − 1 :: synthesize_every].
     """
     group = max(1, synthesize_every)
     local_groups = batch_size // group // process_count
@@ -108,7 +108,7 @@ def sample_function(
     Returns:
       A function of ``position`` (int64 scalar) and ``synthesized`` (bool) to 'normal', 'index'
       (int64 scalar: which of ``images.normal``) and, if synthesised, 'synthetic', 'texture',
-      (size, size, 3) uint8, 'foreground', 'first', 'second', 'mask', (size, size) bool, and
+      (height, width, 3) uint8, 'foreground', 'first', 'second', 'mask', (height, width) bool, and
       'opacity', float32. What is not used costs nothing inside a ``tf.function``.
     """
     normal = tf.constant(images.normal)

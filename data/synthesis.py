@@ -8,11 +8,11 @@ from data.tf import tf
 
 
 class AnomalyMask(NamedTuple):
-    """Eq. 1 with its ingredients, each (size, size) bool.
+    """Eq. 1 with its ingredients, each (height, width).
 
     Attributes:
-      first, second: M_1 and M_2, the Perlin masks.
-      mask: M, inside the foreground; may be empty.
+      first, second: M_1 and M_2, the Perlin masks, bool.
+      mask: M, inside the foreground and of its dtype; may be empty.
     """
 
     first: tf.Tensor
@@ -24,7 +24,7 @@ class Anomaly(NamedTuple):
     """A synthesised anomaly.
 
     Attributes:
-      image: I_a, (size, size, 3) uint8.
+      image: I_a, (height, width, 3) uint8.
       masks: M and what it was made of.
       opacity: β, scalar float32.
     """
@@ -39,11 +39,11 @@ def draw_mask(seed: tf.Tensor, foreground: tf.Tensor, options: SynthesisOptions)
 
     Args:
       seed: (2,) int32.
-      foreground: M_f, (size, size) bool.
+      foreground: M_f, (height, width) bool, or uint8 with 255 for all foreground.
       options: which combinations are drawn.
     """
     seed_kind, seed_first, seed_second = tf.unstack(tf.random.split(seed, 3))
-    size = foreground.shape[0]
+    size = tuple(foreground.shape)
     first, second = perlin_mask(seed_first, size), perlin_mask(seed_second, size)
     combinations = {
         "intersection": first & second,
@@ -53,7 +53,7 @@ def draw_mask(seed: tf.Tensor, foreground: tf.Tensor, options: SynthesisOptions)
     }
     kind = tf.random.stateless_uniform([], seed_kind, 0, len(options.masks), tf.int32)
     chosen = tf.stack([combinations[name] for name in options.masks])[kind]
-    return AnomalyMask(first, second, chosen & foreground)
+    return AnomalyMask(first, second, tf.where(chosen, foreground, tf.zeros_like(foreground)))
 
 
 def mix(
@@ -62,17 +62,20 @@ def mix(
     """Eq. 2: I_a = β (M ⊙ I_n) + (1 − β)(M ⊙ I_r) + (1 − M) ⊙ I_n.
 
     Args:
-      normal, texture: I_n and I_r, (size, size, 3) uint8.
-      mask: M, (size, size) bool.
+      normal, texture: I_n and I_r, (height, width, 3) uint8.
+      mask: M, (height, width) bool, or uint8 with 255 for 1.
       weight_of_normal: β, scalar in [0, 1].
 
     Returns:
-      (size, size, 3) uint8, rounded; equal to ``normal`` outside the mask.
+      (height, width, 3) uint8, rounded; equal to ``normal`` outside the mask.
     """
-    blend = weight_of_normal * tf.cast(normal, tf.float32)
+    image = tf.cast(normal, tf.float32)
+    blend = weight_of_normal * image
     blend += (1.0 - weight_of_normal) * tf.cast(texture, tf.float32)
-    blend = tf.cast(tf.round(blend), tf.uint8)
-    return tf.where(mask[:, :, None], blend, normal)
+    if mask.dtype != tf.bool:
+        weight = tf.cast(mask, tf.float32)[:, :, None] / 255.0
+        return tf.cast(tf.round(weight * blend + (1.0 - weight) * image), tf.uint8)
+    return tf.where(mask[:, :, None], tf.cast(tf.round(blend), tf.uint8), normal)
 
 
 def synthesize(
@@ -85,8 +88,8 @@ def synthesize(
     """Draws an anomaly into a normal image.
 
     Args:
-      normal, texture: I_n and I_r, (size, size, 3) uint8.
-      foreground: M_f, (size, size) bool.
+      normal, texture: I_n and I_r, (height, width, 3) uint8.
+      foreground: M_f as in ``draw_mask``.
       seed: (2,) int32; equal seeds give equal anomalies.
       options: how it is drawn.
     """

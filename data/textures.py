@@ -1,6 +1,7 @@
 """Images that anomalies are made of: the Describable Textures Dataset, or any others."""
 
 import importlib.util
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from PIL import Image
 from data.archives import data_directory
 from data.catalog import list_images
 from data.files import files_digest, locked
+from data.geometry import place
 from data.images import decode_images
 from data.memory import plan_memory, training_bytes
+from data.options import PixelOptions
 from dtsnet_jax.errors import UserError, first_line
 
 DTD_ADDRESS = "https://www.robots.ox.ac.uk/~vgg/data/dtd/"
@@ -31,29 +34,31 @@ SCIKIT_IMAGE_PHOTOGRAPHS = (
 )  # fmt: skip
 
 
-def load_textures(source: str, size: int, *, gray: bool, processes: int) -> np.ndarray:
+def load_textures(source: str, options: PixelOptions, *, gray: bool, processes: int) -> np.ndarray:
     """Decodes all textures of a source; each file is one, whatever folder it lies in.
 
     Args:
       source: 'dtd' (downloaded and prepared by TFDS), a directory, searched with its
         subdirectories, or 'scikit-image'.
-      size: height and width of the results.
+      options: of these size, antialiasing and the largest file; textures are always stretched
+        (paper) and taken whole.
       gray: takes their colour away, for data sets of grey images.
       processes: how many processes of this machine keep as many.
 
     Returns:
-      (t, size, size, 3) uint8.
+      (t, height, width, 3) uint8.
 
     Raises:
       UserError: the source is empty, cannot be had, has a file that cannot be used, or would not
         fit into memory.
     """
+    options = replace(options, fit="stretch", tile_size=0, bit_depth=16)
     if source == "dtd":
-        textures = _load_dtd(size, processes)
+        textures = _load_dtd(options, processes)
     else:
         files = find_textures(source)
-        _plan(len(files), size, processes)
-        textures = decode_images(files, size, what="textures")
+        _plan(len(files), options, processes)
+        textures = decode_images(files, options, what="textures").images
     if gray:
         for texture in textures:
             texture[...] = np.asarray(Image.fromarray(texture).convert("L"))[..., None]
@@ -74,8 +79,8 @@ def textures_digest(source: str) -> str:
     return source if source == "dtd" else files_digest(find_textures(source))
 
 
-def _plan(count: int, size: int, processes: int) -> None:
-    plan_memory({f"{count} textures": training_bytes(count, size)}, processes=processes)
+def _plan(count: int, options: PixelOptions, processes: int) -> None:
+    plan_memory({f"{count} textures": training_bytes(count, options.size)}, processes=processes)
 
 
 def find_textures(source: str) -> list[Path]:
@@ -103,7 +108,7 @@ def find_textures(source: str) -> list[Path]:
     return files
 
 
-def _load_dtd(size: int, processes: int) -> np.ndarray:
+def _load_dtd(options: PixelOptions, processes: int) -> np.ndarray:
     """DTD through TFDS, from $TFDS_DATA_DIR or ~/tensorflow_datasets."""
     from data.tf import tf  # noqa: F401, silences TensorFlow before TFDS imports it
 
@@ -124,9 +129,10 @@ def _load_dtd(size: int, processes: int) -> np.ndarray:
             f"DTD could not be prepared by TFDS ({first_line(error)}); {_ADVICE}"
         ) from error
     count = sum(builder.info.splits[name].num_examples for name in DTD_SPLITS.split("+"))
-    _plan(count, size, processes)
-    result = np.empty((count, size, size, 3), np.uint8)
+    _plan(count, options, processes)
+    result = np.empty((count, *options.size, 3), np.uint8)
     for index, example in enumerate(tfds.as_numpy(builder.as_dataset(split=DTD_SPLITS))):
-        image = Image.fromarray(example["image"]).resize((size, size), Image.Resampling.BILINEAR)
-        result[index] = image
+        image = Image.fromarray(example["image"])
+        placement = place(image.size[::-1], options.size, options.fit)
+        result[index] = placement.resize(image, antialias=options.antialias)
     return result

@@ -43,7 +43,7 @@ def summarize_seeds(results: list[dict]) -> dict:
       'metrics', 'deviations' (empty with one seed), and the counts of the first.
     """
     metrics, deviations = _mean_and_deviation([result["metrics"] for result in results])
-    counts = {name: results[0][name] for name in ("train_images", "test_images", "masks")}
+    counts = {name: results[0][name] for name in ("train_images", "test_images", "masks", "notes")}
     return counts | {"metrics": metrics, "deviations": deviations, "seeds": results}
 
 

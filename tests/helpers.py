@@ -11,6 +11,7 @@ from flax import nnx
 from PIL import Image
 
 from configs import folder
+from data.options import PixelOptions
 from dtsnet_jax.detectors import detector
 from dtsnet_jax.jobs import table
 from dtsnet_jax.model.backbones import BACKBONES
@@ -47,6 +48,11 @@ def photograph(seed: int, size: tuple[int, int] = (40, 48)) -> Image.Image:
     """A smooth random picture of (height, width)."""
     small = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), np.uint8)
     return Image.fromarray(small).resize(size[::-1], Image.Resampling.BICUBIC)
+
+
+def square(size: int, **changes) -> PixelOptions:
+    """Options of images of size × size pixels."""
+    return PixelOptions(size=(size, size), **changes)
 
 
 def small_config(root, **changes):

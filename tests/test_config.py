@@ -9,7 +9,8 @@ from configs import btad, demo, folder, mvtec, variants, visa
 from data.layouts.btad import CATEGORIES as BTAD
 from data.layouts.mvtec_ad import CATEGORIES as MVTEC
 from data.layouts.visa import CATEGORIES as VISA
-from dtsnet_jax.config import check_config, check_devices, parse_shard, rows_of
+from dtsnet_jax.checks import check_config, check_devices
+from dtsnet_jax.config import parse_shard, rows_of
 from dtsnet_jax.errors import UserError
 from tests.helpers import MVTEC_TRAIN_IMAGES, ROOT
 

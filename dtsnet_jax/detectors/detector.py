@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax.typing import Dtype
 from ml_collections import ConfigDict
 
+from dtsnet_jax.config import image_shape
 from dtsnet_jax.detectors.fitted import Detector
 from dtsnet_jax.detectors.neighbors import NeighborDetector
 from dtsnet_jax.detectors.student import StudentDetector
@@ -30,7 +31,7 @@ def build_detector(config: ConfigDict, teacher: Teacher) -> Detector:
             levels=tuple(sorted(config.knn.levels)),
             coreset_size=config.knn.coreset_size,
             batch_size=config.train.batch_size,
-            image_size=config.data.image_size,
+            image_shape=image_shape(config),
         )
     return StudentDetector(
         build_programs(config, teacher),
@@ -45,7 +46,7 @@ def build_detector(config: ConfigDict, teacher: Teacher) -> Detector:
             keep_best=config.protocol == "best_on_test",
             cache_teacher=config.train.cache_teacher,
         ),
-        image_size=config.data.image_size,
+        image_shape=image_shape(config),
     )
 
 

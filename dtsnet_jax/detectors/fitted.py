@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from dtsnet_jax.devices.mesh import map_batches
 from dtsnet_jax.evaluation.scoring import ScoringOptions
-from dtsnet_jax.inputs import CategoryImages
+from dtsnet_jax.inputs.category import CategoryImages
 from dtsnet_jax.run import SeedRun
 
 
@@ -19,7 +19,7 @@ class Fitted:
     """A detector that has learned one category.
 
     Attributes:
-      score: (b, size, size, 3) uint8 on the devices to (b, size, size) score maps.
+      score: (b, height, width, 3) uint8 on the devices to (b, height, width) score maps.
       step: steps that its weights have seen; 0 where there is no training.
       trained_to: the step that training has reached, ``step`` unless an earlier one was chosen.
       seconds: what learning took.
@@ -36,11 +36,11 @@ class Fitted:
         """The score map of every image.
 
         Args:
-          images: (n, size, size, 3) uint8.
+          images: (n, height, width, 3) uint8.
           batch_size: images a time.
 
         Returns:
-          (n, size, size) float32.
+          (n, height, width) float32.
         """
         return map_batches(self.score, images, batch_size=batch_size, mesh=self.mesh)
 

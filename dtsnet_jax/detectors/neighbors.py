@@ -23,7 +23,7 @@ from dtsnet_jax.devices.mesh import map_batches, replicate
 from dtsnet_jax.devices.processes import from_first, is_first, wait_for_all
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.evaluation.scoring import ScoringOptions, upsample
-from dtsnet_jax.inputs import CategoryImages
+from dtsnet_jax.inputs.category import CategoryImages
 from dtsnet_jax.keys import stream
 from dtsnet_jax.model.encoder import Features, normalize_images
 from dtsnet_jax.run import SeedRun
@@ -100,7 +100,7 @@ class NeighborDetector:
         levels: tuple[int, ...],
         coreset_size: int,
         batch_size: int,
-        image_size: int,
+        image_shape: tuple[int, int],
     ):
         """Compiles nothing yet.
 
@@ -109,7 +109,7 @@ class NeighborDetector:
           levels: which of 1, 2, 3, the finest first.
           coreset_size: vectors that are kept.
           batch_size: images a time.
-          image_size: height and width in pixels.
+          image_shape: height and width in pixels.
         """
         self._teacher, self._coreset_size, self._batch_size = teacher, coreset_size, batch_size
         graph, _ = nnx.split(teacher.encoder)
@@ -120,7 +120,7 @@ class NeighborDetector:
 
         def score(arrays, bank, smoothing, images):
             distances = nearest_distance(vectors_of(arrays, images), bank)
-            return upsample(distances, image_size, smoothing)
+            return upsample(distances, image_shape, smoothing)
 
         self._vectors = partial(jax.jit(vectors_of), teacher.arrays)
         self._score = partial(jax.jit(score, static_argnums=2), teacher.arrays)

@@ -11,7 +11,7 @@ from dtsnet_jax.devices.processes import from_first
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.evaluation.measure import measure
 from dtsnet_jax.evaluation.scoring import ScoringOptions, jitted_score_map
-from dtsnet_jax.inputs import CategoryImages
+from dtsnet_jax.inputs.category import CategoryImages
 from dtsnet_jax.run import SeedRun, newest_step
 from dtsnet_jax.training.checkpoints import load_weights
 from dtsnet_jax.training.loop import train
@@ -26,8 +26,8 @@ CALIBRATION_IMAGES = 64
 class StudentDetector:
     """Trains and loads students, as ``dtsnet_jax.detectors.fitted.Detector`` says."""
 
-    def __init__(self, programs: Programs, schedule: Schedule, *, image_size: int):
-        self.programs, self._schedule, self._image_size = programs, schedule, image_size
+    def __init__(self, programs: Programs, schedule: Schedule, *, image_shape: tuple[int, int]):
+        self.programs, self._schedule, self._image_shape = programs, schedule, image_shape
 
     def last_step(self, images: int, epochs: int) -> int:
         """The step that ends the last epoch."""
@@ -40,15 +40,16 @@ class StudentDetector:
 
         def measure_state(state: TrainState) -> dict[str, float]:
             scored = self.fitted((state.params, state.batch_stats), images, scoring)
-            maps = scored.score_maps(images.test.images, batch_size=scoring.batch_size)
-            return measure(images.test.labels, images.test.masks, maps)["metrics"]
+            test = images.test
+            scores = test.score(scored.score_maps, batch_size=scoring.batch_size)
+            return measure(test.labels, test.masks, scores, judged=test.judged)["metrics"]
 
         train(
             self.programs,
             images,
             run,
             self._schedule,
-            epoch_ends=self._schedule.epoch_ends(len(images.catalog.train), epochs),
+            epoch_ends=self._schedule.epoch_ends(images.training_count, epochs),
             measure=measure_state if images.catalog.test else None,
         )
 
@@ -96,7 +97,7 @@ class StudentDetector:
             sample = images.normal_sample(CALIBRATION_IMAGES)
             maps = map_batches(levels, sample, batch_size=scoring.batch_size, mesh=mesh)
             scales = jnp.array([level.std() for level in maps])
-        score_map = jitted_score_map(self._image_size, scoring.smoothing, scoring.levels)
+        score_map = jitted_score_map(self._image_shape, scoring.smoothing, scoring.levels)
 
         def score(batch: jax.Array) -> jax.Array:
             return score_map(levels(batch), scales)

@@ -3,26 +3,35 @@
 import numpy as np
 
 from dtsnet_jax.evaluation.metrics import pixel_metrics, ranking_metrics
-from dtsnet_jax.evaluation.scoring import image_score
+from dtsnet_jax.evaluation.scoring import Scores
 
 
 def measure(
-    labels: np.ndarray, masks: np.ndarray | None, maps: np.ndarray
+    labels: np.ndarray,
+    masks: np.ndarray | None,
+    scores: Scores,
+    *,
+    judged: np.ndarray,
 ) -> dict[str, dict[str, float]]:
     """Computes every metric that is defined.
 
     Args:
       labels: (n,) 0 for good, 1 for defective images.
       masks: (n, h, w) bool, or None.
-      maps: (n, h, w) score maps.
+      scores: of the n images.
+      judged: (n,) bool, the images whose defective pixels are known, others count whole only.
 
     Returns:
       'metrics' in [0, 1] by their names in ``report.table.METRICS``, 'thresholds', and 'curves'
       over pixels.
     """
-    rankings = {"image": ranking_metrics(labels, np.asarray(image_score(maps)))}
+    rankings = {"image": ranking_metrics(labels, scores.images)}
     metrics, thresholds, curves = {}, {}, {}
-    pixels = None if masks is None else pixel_metrics(masks, maps)
+    pixels = None
+    if masks is not None:
+        chosen = slice(None) if judged.all() else judged  # a slice copies nothing
+        valid = None if scores.valid is None else scores.valid[chosen]
+        pixels = pixel_metrics(masks[chosen], scores.maps[chosen], valid)
     if pixels is not None:
         rankings["pixel"] = pixels.ranking
         metrics |= {"pro": pixels.pro, "pro_per_image": pixels.pro_per_image}

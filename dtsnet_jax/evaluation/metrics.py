@@ -95,13 +95,14 @@ class PixelMetrics:
 
 
 def pixel_metrics(
-    masks: np.ndarray, maps: np.ndarray, *, fpr_limit: float = 0.3
+    masks: np.ndarray, maps: np.ndarray, valid: np.ndarray | None = None, *, fpr_limit: float = 0.3
 ) -> PixelMetrics | None:
     """Computes all pixel metrics.
 
     Args:
       masks: (n, h, w) bool, True on defects.
       maps: (n, h, w) float score maps.
+      valid: (n, h, w) bool, the pixels that count, or None where all do.
       fpr_limit: where the PRO curve ends.
 
     Returns:
@@ -111,16 +112,17 @@ def pixel_metrics(
       ValueError: the shapes differ or a score is not finite.
     """
     masks = _checked(masks, maps)
-    if not masks.any() or masks.all():
+    good = ~masks if valid is None else valid & ~masks
+    masks = masks if valid is None else valid & masks
+    good, defective = np.sort(maps[good]), maps[masks]
+    if not len(good) or not len(defective):
         return None
-    good = np.sort(maps[~masks])
-    defective = maps[masks]
     order = np.argsort(defective)
     defective, weights = defective[order], _region_weights(masks)[order]
     return PixelMetrics(
         ranking=_ranking(good, defective),
         pro=_overlap_area(good, defective, weights, fpr_limit),
-        pro_per_image=pro_per_image(masks, maps, fpr_limit=fpr_limit),
+        pro_per_image=pro_per_image(masks, maps, valid, fpr_limit=fpr_limit),
         curves=_curves(good, defective, weights),
     )
 
@@ -192,7 +194,12 @@ def _overlap_area(
 
 
 def pro_per_image(
-    masks: np.ndarray, maps: np.ndarray, *, fpr_limit: float = 0.3, thresholds: int = 200
+    masks: np.ndarray,
+    maps: np.ndarray,
+    valid: np.ndarray | None = None,
+    *,
+    fpr_limit: float = 0.3,
+    thresholds: int = 200,
 ) -> float | None:
     """The released code's PRO: each defective image by itself, then averaged.
 
@@ -205,17 +212,21 @@ def pro_per_image(
       left out.
     """
     areas = []
-    for mask, scores in zip(masks.astype(bool), maps.astype(np.float64), strict=True):
-        low, high = scores.min(), scores.max()
-        if not mask.any() or mask.all() or high == low:
+    for index, (mask, scores) in enumerate(zip(masks.astype(bool), maps, strict=True)):
+        counts = np.ones(mask.shape, bool) if valid is None else valid[index]
+        scores, mask, good = scores.astype(np.float64), mask & counts, counts & ~mask
+        if not mask.any() or not good.any():
+            continue
+        low, high = scores[counts].min(), scores[counts].max()
+        if high == low:
             continue
         levels = np.arange(low, high, (high - low) / thresholds)
         regions, count = ndimage.label(mask, _EIGHT_CONNECTED)
         overlap = np.mean(
-            [_share_above(scores[regions == index], levels) for index in range(1, count + 1)],
+            [_share_above(scores[regions == region], levels) for region in range(1, count + 1)],
             axis=0,
         )
-        rate = _share_above(scores[~mask], levels)
+        rate = _share_above(scores[good], levels)
         kept = rate < fpr_limit
         if kept.sum() < 2 or rate[kept].max() == 0:
             continue

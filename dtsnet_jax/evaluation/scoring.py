@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +31,20 @@ class ScoringOptions:
     smoothing: float
     levels: tuple[int, ...]
     calibrate: bool
+
+
+class Scores(NamedTuple):
+    """What a detector says of several images.
+
+    Attributes:
+      maps: (n, height, width) float32; larger is more anomalous, 0 where nothing was looked at.
+      images: (n,) float32, of every image the largest score that it has anywhere.
+      valid: (n, height, width) bool, where was looked, or None for everywhere.
+    """
+
+    maps: np.ndarray
+    images: np.ndarray
+    valid: np.ndarray | None
 
 
 def level_map(
@@ -71,10 +86,10 @@ def score_map(
     level_maps: LevelMaps,
     level_scales: Float[Array, "3"] | Sequence[float],
     *,
-    image_size: int,
+    size: tuple[int, int],
     smoothing: float,
     levels: Sequence[int],
-) -> Float[Array, "b s s"]:
+) -> Float[Array, "b y x"]:
     """Eq. 10: S = Σ_k upsample(M^k) over the chosen levels, then a Gaussian (released code).
 
     Upsampling and smoothing are both linear and separable, so each level takes one product with a
@@ -83,38 +98,38 @@ def score_map(
     Args:
       level_maps: M^1, M^2, M^3.
       level_scales: each level's map is divided by its number first; ones as in the paper.
-      image_size: height and width of S in pixels.
+      size: height and width of S in pixels.
       smoothing: σ of the Gaussian in pixels of S; 0 turns it off.
       levels: which of 1, 2, 3 are added.
 
     Returns:
       Score maps in float32 or wider; larger is more anomalous.
     """
-    return sum(
-        upsample(level_maps[k - 1] / level_scales[k - 1], image_size, smoothing) for k in levels
-    )
+    return sum(upsample(level_maps[k - 1] / level_scales[k - 1], size, smoothing) for k in levels)
 
 
 @cache
-def jitted_score_map(image_size: int, smoothing: float, levels: tuple[int, ...]) -> Callable:
+def jitted_score_map(
+    size: tuple[int, int], smoothing: float, levels: tuple[int, ...]
+) -> Callable[[LevelMaps, Array], Array]:
     """``score_map`` with these settings, compiled once, as a function of maps and scales."""
-    return jax.jit(partial(score_map, image_size=image_size, smoothing=smoothing, levels=levels))
+    return jax.jit(partial(score_map, size=size, smoothing=smoothing, levels=levels))
 
 
-def upsample(maps: Float[Array, "b h w"], size: int, smoothing: float) -> Float[Array, "b s s"]:
-    """Corner-aligned bilinear interpolation to size × size pixels, then a Gaussian.
+def upsample(
+    maps: Float[Array, "b h w"], size: tuple[int, int], smoothing: float
+) -> Float[Array, "b y x"]:
+    """Corner-aligned bilinear interpolation, then a Gaussian.
 
     Args:
       maps: what to enlarge.
       size: height and width of the result in pixels.
       smoothing: σ of the Gaussian in pixels of the result; 0 turns it off.
     """
-    smooth = smoothing_matrix(size, smoothing)
-    rows = jnp.asarray(smooth @ interpolation_matrix(maps.shape[1], size), maps.dtype)
-    columns = jnp.asarray(smooth @ interpolation_matrix(maps.shape[2], size), maps.dtype)
+    rows, columns = (
+        jnp.asarray(
+            smoothing_matrix(side, smoothing) @ interpolation_matrix(side_in, side), maps.dtype
+        )
+        for side_in, side in zip(maps.shape[1:], size, strict=True)
+    )
     return jnp.einsum("yh,bhw,xw->byx", rows, maps, columns, precision=jax.lax.Precision.HIGHEST)
-
-
-def image_score(maps: Float[Array, "b h w"]) -> Float[Array, "b"]:
-    """The score of an image: the maximum of its map."""
-    return maps.max(axis=(1, 2))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from dtsnet_jax.config import check_config
+from dtsnet_jax.checks import check_config
 
 OF_A_RUN = ("evaluate", "report")  # these go by the settings that the run has stored
 

@@ -4,21 +4,20 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from data.catalog import Catalog
-from data.files import partial_path
 from dtsnet_jax.config import epochs_of, scoring_settings, settings_digest
 from dtsnet_jax.detectors.detector import scoring_options
 from dtsnet_jax.detectors.fitted import Fitted
 from dtsnet_jax.devices.processes import is_first
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.evaluation.measure import measure
-from dtsnet_jax.inputs import CategoryImages, EvaluationImages, chosen_catalogs, learned_catalogs
+from dtsnet_jax.evaluation.scoring import Scores
+from dtsnet_jax.inputs.catalogs import chosen_catalogs, learned_catalogs
+from dtsnet_jax.inputs.category import CategoryImages
+from dtsnet_jax.jobs.drawing import draw
 from dtsnet_jax.jobs.table import Row, Table
-from dtsnet_jax.report.gallery import write_gallery
-from dtsnet_jax.report.heatmaps import write_heatmaps
 from dtsnet_jax.results import environment
 from dtsnet_jax.run import SeedRun
 from dtsnet_jax.training.progress import read_records
@@ -82,17 +81,17 @@ def evaluate_seed(table: Table, row: Row, catalog: Catalog, learns: Catalog, see
     """
     run = row.run.seed_run(catalog.category, seed)
     trained = row.trained_in.seed_run(learns.category, seed)
-    images = table.images.of(row.config, catalog)
     learned = table.images.of(row.config, learns)
     record = trained.record()
     _check_record(table, row, learned, trained, record)
+    images = table.images.of(row.config, catalog, bit_depth=record["made_from"]["bit depth"])
     fitted = table.detector(row).load(learned, trained, scoring_options(row.config))
     if fitted.trained_to < record["last_step"]:
         print(
             f"{run.name}: NOT FINISHED, at step {fitted.trained_to} of {record['last_step']}; "
             "--job=train continues it"
         )
-    result, maps = _measured(row, fitted, images)
+    result, scores = _measured(row, fitted, images)
     records = read_records(trained.directory)
     if row.trained_in != row.run:  # whose metrics during training were scored in another way
         records = [one for one in records if "epoch" not in one]
@@ -104,9 +103,9 @@ def evaluate_seed(table: Table, row: Row, catalog: Catalog, learns: Catalog, see
         "records": records,
     }
     with ExitStack() as drawn:  # pictures get their names when it ends
-        if maps is not None and seed == row.config.seeds[0] and is_first():
+        if scores is not None and seed == row.config.seeds[0] and is_first():
             threshold, heatmaps = result["thresholds"].get("image"), row.config.scoring.heatmaps
-            result["gallery"] = _draw(drawn, run, images.test, maps, threshold, heatmaps=heatmaps)
+            result["gallery"] = draw(drawn, run, images.test, scores, threshold, heatmaps=heatmaps)
         run.forget_result()
     run.store_result(result)
     return result
@@ -147,8 +146,8 @@ def scored_from(config: ConfigDict, images: CategoryImages) -> dict[str, object]
     }
 
 
-def _measured(row: Row, fitted: Fitted, images: CategoryImages) -> tuple[dict, np.ndarray | None]:
-    """What can be said of the test images, and their score maps; None where there are none."""
+def _measured(row: Row, fitted: Fitted, images: CategoryImages) -> tuple[dict, Scores | None]:
+    """What can be said of the test images, and their scores; None where there are none."""
     catalog, test = images.catalog, images.test
     result = {
         "step": fitted.step,
@@ -156,6 +155,7 @@ def _measured(row: Row, fitted: Fitted, images: CategoryImages) -> tuple[dict, n
         "train_images": len(catalog.train),
         "test_images": len(catalog.test),
         "masks": catalog.has_masks,
+        "notes": [],
         "training_seconds": round(fitted.seconds, 2),
         "metrics": {},
         "thresholds": {},
@@ -165,36 +165,12 @@ def _measured(row: Row, fitted: Fitted, images: CategoryImages) -> tuple[dict, n
     if test is None:
         return result, None
     started = time.monotonic()
-    maps = fitted.score_maps(test.images, batch_size=row.config.scoring.batch_size)
+    scores = test.score(fitted.score_maps, batch_size=row.config.scoring.batch_size)
     result["scoring_seconds"] = round(time.monotonic() - started, 2)
-    result |= measure(test.labels, test.masks, maps)
-    scores = maps.max(axis=(1, 2))
+    result |= measure(test.labels, test.masks, scores, judged=test.judged)
+    result["notes"] = test.notes()
     result["images"] = [
         {"file": str(sample.path), "defect": sample.defect, "score": float(score)}
-        for sample, score in zip(catalog.test, scores, strict=True)
+        for sample, score in zip(catalog.test, scores.images, strict=True)
     ]
-    return result, maps
-
-
-def _draw(
-    drawn: ExitStack,
-    run: SeedRun,
-    test: EvaluationImages,
-    maps: np.ndarray,
-    threshold: float | None,
-    *,
-    heatmaps: bool,
-) -> list[dict]:
-    """Draws all pictures, which get their names when ``drawn`` ends.
-
-    Returns:
-      The cases of the gallery, their files below the run's directory.
-    """
-    samples = test.catalog.test
-    if heatmaps:
-        directory = drawn.enter_context(partial_path(run.heatmaps, directory=True))
-        write_heatmaps(directory, samples, test.images, maps, test.masks)
-    directory = drawn.enter_context(partial_path(run.gallery, directory=True))
-    cases = write_gallery(directory, samples, test.images, test.masks, maps, threshold)
-    below = run.gallery.relative_to(run.run).as_posix()
-    return [case | {"file": f"{below}/{case['file']}"} for case in cases]
+    return result, scores

@@ -3,13 +3,15 @@
 import time
 from pathlib import Path
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from data.catalog import Catalog
-from data.images import decode_images, decode_masks
+from data.images import decode_images
 from data.memory import format_bytes, training_bytes
-from dtsnet_jax.config import rows_of
-from dtsnet_jax.inputs import Images, chosen_catalogs
+from dtsnet_jax.config import image_shape, rows_of
+from dtsnet_jax.inputs.catalogs import chosen_catalogs
+from dtsnet_jax.inputs.category import Images
 from dtsnet_jax.report.table import text_table
 
 
@@ -39,7 +41,7 @@ def prepare(config: ConfigDict, workdir: Path | None = None) -> str:
     variants = list(rows_of(config).values()) or [config]
     all_textures = {id(t): t for row in variants if (t := images.textures(row)) is not None}
     for textures in all_textures.values():
-        memory = format_bytes(training_bytes(len(textures), config.data.image_size))
+        memory = format_bytes(training_bytes(len(textures), image_shape(config)))
         seconds = f"{time.monotonic() - started:.1f}"
         lines.append(("textures", len(textures), "", "", "", "", seconds, memory))
     for catalog in catalogs:
@@ -52,26 +54,25 @@ def prepare(config: ConfigDict, workdir: Path | None = None) -> str:
     return table
 
 
-def _prepare_category(config: ConfigDict, catalog: Catalog, images: Images) -> tuple:
+def _prepare_category(config: ConfigDict, catalog: Catalog, store: Images) -> tuple:
     started = time.monotonic()
-    size = config.data.image_size
-    training = images.of(config, catalog).training
-    decode_images([sample.path for sample in catalog.test], size, what="test images")
-    masks = 0
-    if catalog.has_masks:
-        decode_masks(catalog.test, size)
-        masks = sum(sample.mask is not None for sample in catalog.test)
+    images = store.of(config, catalog)
+    training, test = images.training, images.test
+    if test is not None and test.tiles:  # these are decoded when they are scored only
+        decode_images([s.path for s in catalog.test], test.frame, what="test images")
+    masks = sum(sample.mask is not None for sample in catalog.test)
     foregrounds, covered = 0, ""
     if training.foreground is not None:
-        foregrounds, covered = len(training.foreground), f"{training.foreground.mean():.0%}"
+        foregrounds, covered = len(training.foreground), f"{_share(training.foreground):.0%}"
         empty = int((~training.foreground.any((1, 2))).sum())
         if empty:
             print(f"{catalog.category}: {empty} foregrounds are empty; no anomaly falls on these")
-    memory = training_bytes(len(catalog.train), size)
+    size = image_shape(config)
+    memory = training_bytes(len(training.normal), size)
     memory += training_bytes(foregrounds, size, channels=1)
     return (
         catalog.category,
-        len(catalog.train),
+        len(training.normal),
         len(catalog.test),
         masks,
         foregrounds,
@@ -79,3 +80,8 @@ def _prepare_category(config: ConfigDict, catalog: Catalog, images: Images) -> t
         f"{time.monotonic() - started:.1f}",
         format_bytes(memory),
     )
+
+
+def _share(foreground: np.ndarray) -> float:
+    """What part of all images is foreground."""
+    return foreground.mean() / (1 if foreground.dtype == bool else 255)

@@ -10,20 +10,21 @@ from ml_collections import ConfigDict
 
 from data.catalog import Catalog
 from data.files import remove_abandoned, write_text
-from dtsnet_jax.config import check_config, rows_of, scoring_settings, training_settings
+from dtsnet_jax.checks import check_config
+from dtsnet_jax.config import rows_of, scoring_settings, training_settings
 from dtsnet_jax.detectors.detector import build_detector, compute_dtype
 from dtsnet_jax.detectors.fitted import Detector
 from dtsnet_jax.devices.processes import is_first
-from dtsnet_jax.inputs import Images
+from dtsnet_jax.inputs.category import Images
 from dtsnet_jax.report.page import write_page
 from dtsnet_jax.report.table import (
     comparison_note,
     comparison_rows,
     comparison_text,
     markdown_table,
+    notes,
     results_rows,
     results_text,
-    unfinished,
 )
 from dtsnet_jax.results import summarize_run
 from dtsnet_jax.run import Run, write_json
@@ -170,7 +171,7 @@ class Table:
         reports = self._summarize(results)
         for row in self.rows:
             report = reports[row.name]
-            note = "\n".join([f"In percent. Protocol {report['protocol']}.", *unfinished(report)])
+            note = "\n".join([f"In percent. Protocol {report['protocol']}.", *notes(report)])
             _write_results(row.run.directory, report, *results_rows(report), note)
         directories = {row.name: row.run.directory for row in self.rows}
         if self.config.rows:

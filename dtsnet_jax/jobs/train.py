@@ -6,9 +6,10 @@ import jax
 from ml_collections import ConfigDict
 
 from data.catalog import Catalog
-from dtsnet_jax.config import check_devices, epochs_of, scoring_digest, settings_digest
+from dtsnet_jax.checks import check_devices
+from dtsnet_jax.config import epochs_of, scoring_digest, settings_digest
 from dtsnet_jax.detectors.detector import scoring_options
-from dtsnet_jax.inputs import chosen_catalogs, learned_catalogs
+from dtsnet_jax.inputs.catalogs import chosen_catalogs, learned_catalogs
 from dtsnet_jax.jobs.evaluate import evaluate_seed, scored_from
 from dtsnet_jax.jobs.table import Row, Table
 from dtsnet_jax.run import SeedRun
@@ -46,7 +47,7 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, dict]:
         trained = row.trained_in.seed_run(learns.category, seed)
         made_from, last_step = _train(table, row, learns, trained)
         run = row.run.seed_run(catalog.category, seed)
-        images = table.images.of(row.config, catalog)
+        images = table.images.of(row.config, catalog, bit_depth=made_from["bit depth"])
         with run.measuring():
             result = run.result(last_step, weights=made_from, **scored_from(row.config, images))
             if result is not None:
@@ -91,4 +92,4 @@ def _wanted(table: Table, row: Row, learns: Catalog) -> tuple[dict[str, str | No
     if row.config.protocol == "best_on_test":  # which weights are kept depends on these as well
         made_from |= {"test images": images.test_digest, "scoring": scoring_digest(row.config)}
     epochs = epochs_of(row.config, learns.category)
-    return made_from, table.detector(row).last_step(len(learns.train), epochs)
+    return made_from, table.detector(row).last_step(images.training_count, epochs)

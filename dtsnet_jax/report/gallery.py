@@ -1,25 +1,25 @@
 """The most and the least convincing cases, as small pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from scipy import ndimage
 
 from data.catalog import Sample
-from dtsnet_jax.report.heatmaps import heat_range, overlay
+from dtsnet_jax.report.heatmaps import Picture, overlay
 
 CASES = 4  # a group
-SIZE = 192  # pixels
+SIZE = 192  # pixels, a panel
 
 
 def write_gallery(
     directory: Path,
     samples: Sequence[Sample],
-    images: np.ndarray,
-    masks: np.ndarray | None,
-    maps: np.ndarray,
+    picture: Callable[[int], Picture],
+    scores: np.ndarray,
+    scale: tuple[float, float],
     threshold: float | None,
 ) -> list[dict]:
     """Draws the images with the highest and lowest scores of each class.
@@ -28,9 +28,9 @@ def write_gallery(
       directory: made where it does not exist; one JPEG a case, holding image, ground truth (where
         there is one), heat map, and the image with the contour of what exceeds the threshold.
       samples: the test images.
-      images: (n, h, w, 3) uint8.
-      masks: (n, h, w) bool, or None without ground truth.
-      maps: (n, h, w) score maps.
+      picture: makes that of the image with a number.
+      scores: (n,) of the images.
+      scale: the scores of the coldest and the hottest colour.
       threshold: the score from which on an image is called defective; None where undefined.
 
     Returns:
@@ -38,21 +38,19 @@ def write_gallery(
       'score'.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    scores = maps.max(axis=(1, 2))
-    scale = heat_range(maps)
     cases = []
     for group, members in _groups(np.array([s.label for s in samples]), scores).items():
         for index in members:
             sample = samples[index]
-            panels = [images[index]]
-            if masks is not None:
-                panels.append(np.repeat(255 * masks[index][..., None].astype(np.uint8), 3, -1))
-            panels.append(np.asarray(overlay(images[index], maps[index], scale)))
+            image, heat, mask = picture(index)
+            panels = [image]
+            if mask is not None:
+                panels.append(np.repeat(255 * mask[..., None].astype(np.uint8), 3, -1))
+            panels.append(np.asarray(overlay(image, heat, scale)))
             if threshold is not None:
-                panels.append(contour(images[index], maps[index] >= threshold))
+                panels.append(contour(image, heat >= threshold))
             name = f"{len(cases):02}.jpg"
-            sheet = Image.fromarray(np.concatenate(panels, axis=1))
-            sheet.resize((SIZE * len(panels), SIZE)).save(directory / name, quality=85)
+            _sheet(panels).save(directory / name, quality=85)
             cases.append(
                 {
                     "group": group,
@@ -63,6 +61,13 @@ def write_gallery(
                 }
             )
     return cases
+
+
+def _sheet(panels: Sequence[np.ndarray]) -> Image.Image:
+    """Panels of one shape side by side; wide ones stand below each other."""
+    height, width = panels[0].shape[:2]
+    sheet = Image.fromarray(np.concatenate(panels, axis=1 if width < 2 * height else 0))
+    return ImageOps.contain(sheet, (SIZE * len(panels), SIZE * len(panels)))
 
 
 def _groups(labels: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:

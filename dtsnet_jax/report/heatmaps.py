@@ -1,28 +1,45 @@
 """Pictures of what was found: the image, its ground truth, and the heat over it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from data.catalog import Sample
+from dtsnet_jax.evaluation.scoring import Scores
 
 CAPTION_HEIGHT = 16  # pixels
 
 
-def heat_range(maps: np.ndarray) -> tuple[float, float]:
+class Picture(NamedTuple):
+    """A photograph and what was found in it.
+
+    Attributes:
+      image: (h, w, 3) uint8.
+      heat: (h, w) float32, its score map.
+      mask: (h, w) bool, or None without ground truth.
+    """
+
+    image: np.ndarray
+    heat: np.ndarray
+    mask: np.ndarray | None
+
+
+def heat_range(scores: Scores) -> tuple[float, float]:
     """The one scale of all pictures of a run: from the median to the 99.9th percentile of scores.
 
     Scaling each picture by itself would make every good part look defective somewhere.
 
     Args:
-      maps: (n, h, w) score maps.
+      scores: of all images; what was not looked at does not count.
 
     Returns:
       The scores shown as coldest and hottest.
     """
-    low, high = np.percentile(maps, (50.0, 99.9))
+    seen = scores.maps if scores.valid is None else scores.maps[scores.valid]
+    low, high = np.percentile(seen, (50.0, 99.9)) if seen.size else (0.0, 0.0)
     return float(low), float(max(high, low + 1e-12))
 
 
@@ -44,9 +61,9 @@ def overlay(image: np.ndarray, score_map: np.ndarray, scale: tuple[float, float]
 def write_heatmaps(
     directory: Path,
     samples: Sequence[Sample],
-    images: np.ndarray,
-    maps: np.ndarray,
-    masks: np.ndarray | None,
+    picture: Callable[[int], Picture],
+    scores: np.ndarray,
+    scale: tuple[float, float],
 ) -> None:
     """Writes one PNG a test image, its score and rank in the caption.
 
@@ -55,20 +72,19 @@ def write_heatmaps(
     Args:
       directory: made where it does not exist.
       samples: the test images.
-      images: (n, h, w, 3) uint8.
-      maps: (n, h, w) score maps.
-      masks: (n, h, w) bool, or None without ground truth.
+      picture: makes that of the image with a number.
+      scores: (n,) of the images.
+      scale: the scores of the coldest and the hottest colour.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    scale = heat_range(maps)
-    scores = maps.max(axis=(1, 2))
     ranks = np.argsort(np.argsort(-scores)) + 1
     taken: set[str] = set()
     for index, sample in enumerate(samples):
-        panels = [Image.fromarray(images[index])]
-        if masks is not None:
-            panels.append(Image.fromarray(masks[index].astype(np.uint8) * 255).convert("RGB"))
-        panels.append(overlay(images[index], maps[index], scale))
+        image, heat, mask = picture(index)
+        panels = [Image.fromarray(image)]
+        if mask is not None:
+            panels.append(Image.fromarray(mask).convert("RGB"))
+        panels.append(overlay(image, heat, scale))
         caption = f"score {scores[index]:.3f}  rank {ranks[index]}/{len(samples)}  {sample.defect}"
         name = f"{sample.defect}_{sample.path.stem}".replace("/", "_")
         if name in taken:

@@ -16,7 +16,7 @@ from dtsnet_jax.report.table import (
     comparison_rows,
     metric_cells,
     metrics_present,
-    unfinished,
+    notes,
 )
 
 PAGE_FILE = "report.html"
@@ -61,7 +61,7 @@ def _run(name: str, report: dict, directory: Path) -> dict:
         "name": name,
         "protocol": report["protocol"],
         "too_optimistic": report["config"]["protocol"] == "best_on_test",
-        "unfinished": unfinished(report),
+        "notes": notes(report),
         "table": _table(report),
         "against_paper": _against_paper(report),
         "plots": _plots(report),

@@ -53,7 +53,7 @@ def results_text(report: dict) -> str:
     ]
     if without:
         lines.append(f"no masks, whole images are measured only: {', '.join(without)}")
-    lines += unfinished(report)
+    lines += notes(report)
     untested = [c for c, result in categories.items() if not result["metrics"]]
     if untested:
         lines.append(
@@ -62,8 +62,18 @@ def results_text(report: dict) -> str:
     return "\n".join(lines)
 
 
-def unfinished(report: dict) -> list[str]:
-    """A line for every category and seed whose weights have not reached their last step."""
+def notes(report: dict) -> list[str]:
+    """What has to be said beside a run's figures.
+
+    A line for every category and seed whose weights have not reached their last step, and one for
+    every note on the test images of a category.
+    """
+    categories = report["categories"].items()
+    of_images = {f"{name}: {line}": None for name, c in categories for line in c["notes"]}
+    return [*_unfinished(report), *of_images]
+
+
+def _unfinished(report: dict) -> list[str]:
     return [
         f"NOT FINISHED: {category}, seed {one['seed']}, at step {one['trained_to']} of "
         f"{one['last_step']}"
@@ -143,5 +153,5 @@ def comparison_text(reports: dict[str, dict]) -> str:
 def comparison_note(reports: dict[str, dict]) -> str:
     """What has to be said beside a table of variants."""
     protocols = "; ".join(sorted({report["protocol"] for report in reports.values()}))
-    lines = [f"{name}: {line}" for name, report in reports.items() for line in unfinished(report)]
+    lines = [f"{name}: {line}" for name, report in reports.items() for line in notes(report)]
     return "\n".join([f"In percent. Protocol {protocols}.", *lines])

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
-from dtsnet_jax.inputs import CategoryImages
+from dtsnet_jax.inputs.category import CategoryImages
 from dtsnet_jax.keys import stream
 from dtsnet_jax.run import SeedRun
 from dtsnet_jax.training.checkpoints import Checkpoints, load_state

@@ -13,10 +13,11 @@ import data.btad
 import data.mvtec_ad
 import data.visa
 from data.dataset_builder import CategoryConfig
-from data.images import decode_mask
+from data.mask_arrays import decode_mask
 from data.readers import read_catalogs
 from dtsnet_jax.errors import UserError
 from tests import miniature
+from tests.helpers import square
 
 
 def read(name, root, category):
@@ -48,7 +49,7 @@ def test_a_category_is_listed_with_its_masks(miniatures, name, category, kinds, 
     assert catalog.texture == texture
     for sample in catalog.test:
         if sample.mask is not None:
-            assert 0.005 < decode_mask(sample.mask, 64, sample.path).mean() < 0.1
+            assert 0.005 < decode_mask(sample.mask, square(64), sample.path).mean() < 0.1
 
 
 def test_visa_gives_the_same_samples_from_both_trees(miniatures):
@@ -98,7 +99,7 @@ class TestWrongTrees:
             s for s in read("mvtec_ad", root, "bottle").test if s.path.stem == "001" and s.label
         ]
         with pytest.raises(UserError, match=r"001_mask\.png' is 7×9 pixels.*is 96×96"):
-            decode_mask(sample.mask, 64, sample.path)
+            decode_mask(sample.mask, square(64), sample.path)
 
     def test_one_training_image(self, miniatures, tmp_path):
         root = changed(miniatures, tmp_path, "btad")

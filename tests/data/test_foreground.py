@@ -12,13 +12,17 @@ from PIL import Image
 import data.foreground
 from data.catalog import Catalog, Sample
 from data.foreground import foreground_files, threshold_foreground
-from data.images import decode_foregrounds
+from data.mask_arrays import decode_foregrounds
+from data.options import PixelOptions
 from data.readers import read_catalogs
 from dtsnet_jax.errors import UserError
 from tests import miniature
 from tests.data.processes import at_once
+from tests.helpers import square
+from tests.miniature import save
 
 SIZE = 64
+OPTIONS = PixelOptions(bit_depth=8)
 
 
 @pytest.fixture
@@ -46,8 +50,9 @@ def darkness(tmp_path):
 
 def load(catalog, method, size, model=""):
     """Foregrounds as training has them."""
-    files = foreground_files(catalog, method, model=model)
-    return decode_foregrounds([([sample.path for sample in catalog.train], files)], size)
+    files = foreground_files(catalog, method, OPTIONS, model=model)
+    parts = [([sample.path for sample in catalog.train], files)]
+    return decode_foregrounds(parts, square(size), soft=False)
 
 
 def dark_part(catalog):
@@ -83,17 +88,17 @@ def test_isnet_runs_a_model_from_the_disk(bottle, darkness):
 def test_textures_and_none_have_no_background(miniatures, bottle):
     root = str(miniatures / "mvtec_ad")
     (carpet,) = read_catalogs("mvtec_ad", root, "carpet", held_back=0.0)
-    assert foreground_files(carpet, "isnet", model="") is None
-    assert foreground_files(bottle, "none", model="") is None
+    assert foreground_files(carpet, "isnet", OPTIONS, model="") is None
+    assert foreground_files(bottle, "none", OPTIONS, model="") is None
     assert load(bottle, "none", SIZE).all()
 
 
 def test_masks_are_made_once_and_only_missing_ones_again(bottle, tfds_data):
-    files = foreground_files(bottle, "threshold", model="")
+    files = foreground_files(bottle, "threshold", OPTIONS, model="")
     assert all(path.is_relative_to(tfds_data) for path in files)
     before = [path.stat().st_mtime_ns for path in files]
     files[2].unlink()
-    assert foreground_files(bottle, "threshold", model="") == files
+    assert foreground_files(bottle, "threshold", OPTIONS, model="") == files
     after = [path.stat().st_mtime_ns for path in files]
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, True, False] + [True] * 3
 
@@ -120,14 +125,14 @@ def noted_foreground_files(catalog, made):
         return threshold_foreground(image)
 
     data.foreground.threshold_foreground = threshold
-    return foreground_files(catalog, "threshold", model="")
+    return foreground_files(catalog, "threshold", OPTIONS, model="")
 
 
 def test_masks_are_found_after_the_images_have_moved(bottle, miniatures, tmp_path):
     shutil.copytree(miniatures / "mvtec_ad", tmp_path / "moved")
     (moved,) = read_catalogs("mvtec_ad", str(tmp_path / "moved"), "bottle", held_back=0.0)
-    files = foreground_files(bottle, "threshold", model="")
-    assert foreground_files(moved, "threshold", model="") == files
+    files = foreground_files(bottle, "threshold", OPTIONS, model="")
+    assert foreground_files(moved, "threshold", OPTIONS, model="") == files
 
 
 def test_a_users_masks(bottle, tmp_path):
@@ -150,22 +155,24 @@ def test_a_users_masks(bottle, tmp_path):
 
 def test_images_of_one_name_cannot_share_a_users_mask(bottle, tmp_path):
     twice = replace(bottle, train=(*bottle.train, Sample(tmp_path / "other" / "000.png")))
-    with pytest.raises(UserError, match="several training images are called '000'"):
-        foreground_files(twice, str(tmp_path), model="")
+    for sample in bottle.train:
+        save(Image.new("L", (96, 96)), tmp_path / f"{sample.path.stem}.png")
+    with pytest.raises(UserError, match=r"000\.png' could belong to .* and to"):
+        foreground_files(twice, str(tmp_path), OPTIONS, model="")
 
 
 def test_what_is_missing_is_named(bottle, monkeypatch):
     with pytest.raises(UserError, match=r"neither a directory of masks nor one of: none, isnet"):
-        foreground_files(bottle, "isnett", model="")
+        foreground_files(bottle, "isnett", OPTIONS, model="")
     with pytest.raises(UserError, match=r"foreground_model is '/nowhere\.onnx'"):
-        foreground_files(bottle, "isnet", model="/nowhere.onnx")
+        foreground_files(bottle, "isnet", OPTIONS, model="/nowhere.onnx")
     monkeypatch.setitem(sys.modules, "rembg", None)
     with pytest.raises(UserError, match=r"requirements-foreground\.txt"):
-        foreground_files(bottle, "isnet", model="")
+        foreground_files(bottle, "isnet", OPTIONS, model="")
 
 
 def test_a_model_that_is_none_is_refused(bottle, tmp_path):
     path = tmp_path / "isnet.onnx"
     path.write_bytes(b"no model")
     with pytest.raises(UserError, match="IS-Net could not be loaded"):
-        foreground_files(bottle, "isnet", model=str(path))
+        foreground_files(bottle, "isnet", OPTIONS, model=str(path))

@@ -3,12 +3,14 @@ import pytest
 import tifffile
 from PIL import Image
 
-from data.images import decode_foregrounds, decode_image, decode_mask, image_size, open_image
+from data.images import decode_image, image_size, open_image
+from data.mask_arrays import decode_foregrounds, decode_mask
 from dtsnet_jax.errors import UserError
-from tests.helpers import photograph
+from tests.helpers import photograph, square
 from tests.miniature import save
 
 SIZE = 32
+OPTIONS = square(SIZE)
 
 
 def reference(seed=0):
@@ -19,7 +21,7 @@ def reference(seed=0):
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "TIFF"])
 def test_lossless_formats_give_the_same_pixels(tmp_path, suffix):
     path = save(photograph(0), tmp_path / f"ä part.{suffix}")
-    image = decode_image(path, SIZE)
+    image = decode_image(path, OPTIONS)[0]
     assert image.shape == (SIZE, SIZE, 3)
     assert image.dtype == np.uint8
     np.testing.assert_array_equal(image, reference())
@@ -28,27 +30,29 @@ def test_lossless_formats_give_the_same_pixels(tmp_path, suffix):
 def test_jpeg_is_close(tmp_path):
     path = tmp_path / "part.jpg"
     photograph(0).save(path, quality=95)
-    assert np.abs(decode_image(path, SIZE) - reference()).mean() < 4
+    assert np.abs(decode_image(path, OPTIONS)[0] - reference()).mean() < 4
 
 
 def test_cmyk_jpeg_is_close(tmp_path):
     path = tmp_path / "part.jpg"
     photograph(0).convert("CMYK").save(path, quality=95)
-    assert np.abs(decode_image(path, SIZE) - reference()).mean() < 6
+    assert np.abs(decode_image(path, OPTIONS)[0] - reference()).mean() < 6
 
 
 def test_alpha_is_dropped_not_blended(tmp_path):
     image = photograph(0)
     image.putalpha(Image.new("L", image.size, 10))
-    np.testing.assert_array_equal(decode_image(save(image, tmp_path / "a.png"), SIZE), reference())
+    np.testing.assert_array_equal(
+        decode_image(save(image, tmp_path / "a.png"), OPTIONS)[0], reference()
+    )
 
 
 def test_grey_is_repeated_and_palette_resolved(tmp_path):
-    grey = decode_image(save(photograph(0).convert("L"), tmp_path / "g.png"), SIZE)
+    grey = decode_image(save(photograph(0).convert("L"), tmp_path / "g.png"), OPTIONS)[0]
     assert (grey[..., 0] == grey[..., 1]).all()
     assert (grey[..., 0] == grey[..., 2]).all()
     palette = photograph(0).quantize(256)
-    decoded = decode_image(save(palette, tmp_path / "p.png"), SIZE)
+    decoded = decode_image(save(palette, tmp_path / "p.png"), OPTIONS)[0]
     assert np.abs(decoded - reference()).mean() < 10
 
 
@@ -56,16 +60,16 @@ def test_grey_is_repeated_and_palette_resolved(tmp_path):
 def test_16_bit_grey_equals_8_bit(tmp_path, suffix):
     grey = np.asarray(photograph(0).convert("L"))
     deep = Image.fromarray(grey.astype(np.uint16) * 257)
-    expected = decode_image(save(Image.fromarray(grey), tmp_path / "8.png"), SIZE)
+    expected = decode_image(save(Image.fromarray(grey), tmp_path / "8.png"), OPTIONS)[0]
     np.testing.assert_array_equal(
-        decode_image(save(deep, tmp_path / f"16.{suffix}"), SIZE), expected
+        decode_image(save(deep, tmp_path / f"16.{suffix}"), OPTIONS)[0], expected
     )
 
 
 def test_16_bit_colour_tiff_equals_8_bit(tmp_path):
     path = tmp_path / "deep.tif"
     tifffile.imwrite(path, np.asarray(photograph(0)).astype(np.uint16) * 257, photometric="rgb")
-    np.testing.assert_array_equal(decode_image(path, SIZE), reference())
+    np.testing.assert_array_equal(decode_image(path, OPTIONS)[0], reference())
 
 
 def test_exif_rotation_is_applied(tmp_path):
@@ -75,7 +79,7 @@ def test_exif_rotation_is_applied(tmp_path):
     photograph(0).save(path, exif=exif)
     turned = photograph(0).transpose(Image.Transpose.ROTATE_270)
     expected = np.asarray(turned.resize((SIZE, SIZE), Image.Resampling.BILINEAR))
-    np.testing.assert_array_equal(decode_image(path, SIZE), expected)
+    np.testing.assert_array_equal(decode_image(path, OPTIONS)[0], expected)
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", None])
@@ -83,13 +87,13 @@ def test_broken_files_are_named(tmp_path, content):
     path = save(photograph(0), tmp_path / "broken.png")
     path.write_bytes(path.read_bytes()[:150] if content is None else content)
     with pytest.raises(UserError, match=r"broken\.png.*cannot be decoded"):
-        decode_image(path, SIZE)
+        decode_image(path, OPTIONS)[0]
 
 
 def test_floating_point_image_is_refused(tmp_path):
     path = save(Image.fromarray(np.random.rand(9, 9).astype(np.float32)), tmp_path / "f.tif")
     with pytest.raises(UserError, match=r"f\.tif.*floating-point.*convert"):
-        decode_image(path, SIZE)
+        decode_image(path, OPTIONS)[0]
 
 
 @pytest.mark.parametrize("value", [1, 7, 255])
@@ -97,7 +101,7 @@ def test_any_value_but_zero_is_defect(tmp_path, value):
     image = save(photograph(0), tmp_path / "i.png")
     mask = np.zeros((40, 48), np.uint8)
     mask[:, 24:] = value
-    decoded = decode_mask(save(Image.fromarray(mask), tmp_path / "m.png"), SIZE, image)
+    decoded = decode_mask(save(Image.fromarray(mask), tmp_path / "m.png"), OPTIONS, image)[0] > 0.5
     expected = np.zeros((SIZE, SIZE), bool)
     expected[:, SIZE // 2 :] = True
     np.testing.assert_array_equal(decoded, expected)
@@ -107,7 +111,7 @@ def test_mask_of_another_size_is_refused(tmp_path):
     image = save(photograph(0), tmp_path / "i.png")
     mask = save(Image.new("L", (20, 20)), tmp_path / "m.png")
     with pytest.raises(UserError, match=r"m\.png.*20×20.*i\.png.*48×40"):
-        decode_mask(mask, SIZE, image)
+        decode_mask(mask, OPTIONS, image)
 
 
 def test_foregrounds_keep_the_order_of_images_and_parts(tmp_path):
@@ -118,7 +122,7 @@ def test_foregrounds_keep_the_order_of_images_and_parts(tmp_path):
         mask.paste(1, (0, 10 * index, 48, 10 * index + 10))
         masks.append(save(mask, tmp_path / f"{index}.png"))
     parts = [([image] * 2, masks[:2]), ([image] * 2, None), ([image], masks[2:])]
-    foregrounds = decode_foregrounds(parts, 40)
+    foregrounds = decode_foregrounds(parts, square(40), soft=False)
     assert foregrounds.shape == (5, 40, 40)
     assert foregrounds[2:4].all()
     for index, found in enumerate(foregrounds[[0, 1, 4]]):

@@ -61,8 +61,8 @@ def test_a_tenth_of_the_free_memory_is_left(container):
 
 
 def test_training_needs_its_images_twice():
-    assert training_bytes(10, 32) == 2 * 10 * 32 * 32 * 3
-    assert training_bytes(10, 32, channels=1) == 2 * 10 * 32 * 32
+    assert training_bytes(10, (32, 16)) == 2 * 10 * 32 * 16 * 3
+    assert training_bytes(10, (32, 16), channels=1) == 2 * 10 * 32 * 16
 
 
 def test_bytes_are_written_for_people():

@@ -11,7 +11,7 @@ from data.readers import read_catalogs
 from data.textures import find_textures, load_textures, textures_digest
 from data.tf import tf
 from dtsnet_jax.errors import UserError
-from tests.helpers import photograph
+from tests.helpers import photograph, square
 from tests.miniature import save
 
 
@@ -133,15 +133,15 @@ def store_dtd(directory):
 class TestTextures:
     def test_scikit_image_photographs_exist(self):
         assert all(path.is_file() for path in find_textures("scikit-image"))
-        textures = load_textures("scikit-image", 32, gray=True, processes=1)
+        textures = load_textures("scikit-image", square(32), gray=True, processes=1)
         assert textures.shape == (14, 32, 32, 3)
         assert (textures[..., 0] == textures[..., 2]).all()
 
     def test_what_several_processes_cannot_keep_is_refused(self, monkeypatch):
         monkeypatch.setattr(data.memory, "free_memory", lambda: 330_000)
-        load_textures("scikit-image", 32, gray=False, processes=3)
+        load_textures("scikit-image", square(32), gray=False, processes=3)
         with pytest.raises(UserError, match=r"14 textures 86\.0 kB, in each of 4 processes"):
-            load_textures("scikit-image", 32, gray=False, processes=4)
+            load_textures("scikit-image", square(32), gray=False, processes=4)
 
     def test_a_source_is_known_by_its_files_not_by_its_place(self, tmp_path):
         for place in ("here", "there"):
@@ -165,7 +165,7 @@ class TestTextures:
 
     def test_dtd_comes_from_tfds(self, tfds_data):
         store_dtd(tfds_data)
-        textures = load_textures("dtd", 16, gray=False, processes=1)
+        textures = load_textures("dtd", square(16), gray=False, processes=1)
         assert textures.shape == (7, 16, 16, 3)
         assert sorted(textures[:, 8, 8, 0]) == sorted(SHADES)
 
@@ -177,13 +177,13 @@ class TestTextures:
 
         monkeypatch.setattr(data.textures, "locked", locked_late)
         monkeypatch.setattr(data.textures.requests, "head", None)
-        assert len(load_textures("dtd", 16, gray=False, processes=1)) == 7
+        assert len(load_textures("dtd", square(16), gray=False, processes=1)) == 7
 
     def test_dtd_without_a_connection_stops_with_advice(self, tfds_data, monkeypatch):
         for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
             monkeypatch.setenv(name, "http://127.0.0.1:9")
         with pytest.raises(UserError, match=r"DTD could not be prepared.*data\.textures=DIR"):
-            load_textures("dtd", 16, gray=False, processes=1)
+            load_textures("dtd", square(16), gray=False, processes=1)
 
     def test_directories_are_searched_to_the_bottom(self, tmp_path):
         save(photograph(0), tmp_path / "images" / "banded" / "banded_0001.jpg")

@@ -102,7 +102,7 @@ def distance(ours, theirs):
 
 
 def test_mask_areas_are_distributed_as_in_a_numpy_transcription(transcribed):
-    ours = drawn(lambda seed: perlin_mask(seed, SMALL))
+    ours = drawn(lambda seed: perlin_mask(seed, (SMALL, SMALL)))
     assert distance(ours, transcribed[2]) < TWO_SAMPLES_LIMIT
 
 
@@ -173,7 +173,7 @@ def test_masks_are_rotated_by_uniform_angles(monkeypatch):
     y, x = np.mgrid[:SMALL, :SMALL] - (SMALL - 1) / 2
     half_disk = tf.constant((np.hypot(y, x) < SMALL / 2) & (x > 0), tf.float32)
     monkeypatch.setattr(data.perlin, "perlin_noise", lambda seed, size: half_disk)
-    halves = drawn(lambda seed: perlin_mask(seed, SMALL))
+    halves = drawn(lambda seed: perlin_mask(seed, (SMALL, SMALL)))
     angles = np.arctan2((halves * y).sum((1, 2)), (halves * x).sum((1, 2)))
     uniform = stats.uniform(-np.pi / 2, np.pi)
     assert stats.kstest(angles, uniform.cdf).statistic < ONE_SAMPLE_LIMIT
@@ -182,7 +182,7 @@ def test_masks_are_rotated_by_uniform_angles(monkeypatch):
 @pytest.mark.parametrize(("level", "exceeds"), [(0.49, False), (0.51, True)])
 def test_masks_are_where_the_noise_exceeds_one_half(monkeypatch, level, exceeds):
     monkeypatch.setattr(data.perlin, "perlin_noise", lambda seed, size: tf.fill([size] * 2, level))
-    mask = perlin_mask(tf.constant([3, 4]), SMALL).numpy()
+    mask = perlin_mask(tf.constant([3, 4]), (SMALL, SMALL)).numpy()
     assert mask.any() == mask[8:24, 8:24].all() == exceeds
 
 

@@ -116,7 +116,7 @@ def test_a_result_is_kept_until_there_is_a_new_one(own_images, tmp_path, monkeyp
     def fail(*_, **__):
         raise Interrupted(signal.SIGINT)
 
-    for name in ("detectors.fitted.Fitted.score_maps", "jobs.evaluate.write_gallery"):
+    for name in ("detectors.fitted.Fitted.score_maps", "jobs.drawing.write_gallery"):
         with monkeypatch.context() as patch, pytest.raises(Interrupted):
             patch.setattr(f"dtsnet_jax.{name}", fail)
             evaluate(config, tmp_path)

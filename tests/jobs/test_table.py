@@ -14,7 +14,7 @@ from dtsnet_jax import results
 from dtsnet_jax.detectors import student
 from dtsnet_jax.detectors.detector import scoring_options
 from dtsnet_jax.evaluation.measure import selection_value
-from dtsnet_jax.inputs import chosen_catalogs
+from dtsnet_jax.inputs.catalogs import chosen_catalogs
 from dtsnet_jax.jobs import do_job, table
 from dtsnet_jax.jobs.report import report
 from dtsnet_jax.jobs.table import Table

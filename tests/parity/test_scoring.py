@@ -7,7 +7,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch.nn import functional
 
-from dtsnet_jax.evaluation.scoring import image_score, level_map, score_map
+from dtsnet_jax.evaluation.scoring import level_map, score_map
 from dtsnet_jax.model.apr import attention_map, channel_deviation, perturb
 from tests.parity.reference import nchw
 
@@ -38,12 +38,12 @@ def test_score_map_equals_pytorch_and_scipy():
     for levels in ((1, 2, 3), (2,), (2, 3)):
         expected = torch_score_map(teacher, student, levels)
         maps = tuple(map(level_map, teacher, student))
-        plain = score_map(maps, (1, 1, 1), image_size=SIZE, smoothing=0.0, levels=levels)
+        plain = score_map(maps, (1, 1, 1), size=(SIZE, SIZE), smoothing=0.0, levels=levels)
         np.testing.assert_allclose(plain, expected, atol=1e-5)
-        smooth = score_map(maps, (1, 1, 1), image_size=SIZE, smoothing=4.0, levels=levels)
+        smooth = score_map(maps, (1, 1, 1), size=(SIZE, SIZE), smoothing=4.0, levels=levels)
         filtered = np.stack([gaussian_filter(m.astype(np.float64), sigma=4) for m in expected])
         np.testing.assert_allclose(smooth, filtered, atol=1e-5)
-        np.testing.assert_allclose(image_score(smooth), filtered.max((1, 2)), atol=1e-5)
+        np.testing.assert_allclose(smooth.max((1, 2)), filtered.max((1, 2)), atol=1e-5)
 
 
 def test_attention_and_deviation_equal_equations_3_to_5():

@@ -1,0 +1,143 @@
+"""Masks as arrays that go with those of the images: defects, foregrounds, regions of interest."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from data.catalog import Sample
+from data.images import (
+    check_mask_size,
+    count_arrays,
+    open_mask,
+    placements_of,
+    run_with_progress,
+)
+from data.options import PixelOptions
+
+Parts = Sequence[tuple[Sequence[Path], Sequence[Path] | None]]
+
+
+def decode_mask(path: Path, options: PixelOptions, image_path: Path) -> np.ndarray:
+    """Decodes a mask and resizes it, or each of its tiles, like its image.
+
+    Args:
+      path: the mask's file.
+      options: how its image is decoded.
+      image_path: the image it belongs to, whose size it must have.
+
+    Returns:
+      (tiles, height, width) float32, the share of every pixel that is marked.
+
+    Raises:
+      UserError: the file cannot be decoded, or its size is not the image's.
+    """
+    return _resized(open_mask(path, image_path), options, image_path)
+
+
+def _resized(mask: np.ndarray, options: PixelOptions, image_path: Path) -> np.ndarray:
+    coverage = Image.fromarray(mask.astype(np.float32))
+    return np.stack(
+        [
+            np.asarray(one.resize(coverage, antialias=options.antialias))
+            for one in placements_of(image_path, options)
+        ]
+    )
+
+
+def decode_masks(samples: Sequence[Sample], options: PixelOptions) -> np.ndarray:
+    """Decodes the masks of samples that are not cut into tiles; without one a mask is empty.
+
+    Returns:
+      (n, height, width) bool; pixels of which more than half is defect are, antialiased whatever
+      the options say (released).
+
+    Raises:
+      UserError: a mask cannot be decoded, or has another size than its image.
+    """
+    options = replace(options, antialias=True)
+    result = np.zeros((len(samples), *options.size), bool)
+
+    def decode_into(index: int) -> None:
+        sample = samples[index]
+        if sample.mask is not None:
+            result[index] = decode_mask(sample.mask, options, sample.path)[0] > 0.5
+
+    run_with_progress(decode_into, len(samples), "masks")
+    return result
+
+
+def decode_foregrounds(parts: Parts, options: PixelOptions, *, soft: bool) -> np.ndarray:
+    """Decodes the foregrounds of training images.
+
+    Args:
+      parts: images and, in the same order, the files of their foregrounds; None where all of these
+        images is foreground.
+      options: how the images are decoded.
+      soft: whether a pixel of which a part is foreground stays so in part (released code).
+
+    Returns:
+      (n, height, width) bool, or where soft uint8 with 255 for all foreground, for the images of
+      all parts or all their tiles.
+
+    Raises:
+      UserError: a mask cannot be decoded, or has another size than its image.
+    """
+    jobs = [
+        (image, None if masks is None else masks[index])
+        for images, masks in parts
+        for index, image in enumerate(images)
+    ]
+    starts = [0, *np.cumsum(count_arrays([image for image, _ in jobs], options))]
+    dtype, everything = (np.uint8, 255) if soft else (bool, True)
+    result = np.full((starts[-1], *options.size), everything, dtype)
+
+    def decode_into(index: int) -> None:
+        image, mask = jobs[index]
+        if mask is not None:
+            coverage = decode_mask(mask, options, image)
+            arrays = np.rint(255 * coverage) if soft else coverage > 0.5
+            result[starts[index] : starts[index + 1]] = arrays
+
+    run_with_progress(decode_into, len(jobs), "foregrounds")
+    return result
+
+
+def decode_valid(
+    images: Sequence[Path], regions: Sequence[Path] | None, options: PixelOptions
+) -> np.ndarray | None:
+    """Where arrays show what is looked at: the region of interest, without the margins of padding.
+
+    Args:
+      images: the files.
+      regions: the region's file of each image, or None where all is of interest.
+      options: how the images are decoded.
+
+    Returns:
+      (n, height, width) bool for the images or all their tiles, or None where all is valid.
+
+    Raises:
+      UserError: a region cannot be decoded, or has another size than its image.
+    """
+    if regions is None and options.fit != "pad":
+        return None
+    starts = [0, *np.cumsum(count_arrays(images, options))]
+    result = np.ones((starts[-1], *options.size), bool)
+    # One mask for all images of a fixed camera is decoded once.
+    shared = open_mask(regions[0], images[0]) if regions and len(set(regions)) == 1 else None
+
+    def decode_into(index: int) -> None:
+        image, valid = images[index], result[starts[index] : starts[index + 1]]
+        valid[:] = [one.covered for one in placements_of(image, options)]
+        if regions is None:
+            return
+        if shared is not None:
+            check_mask_size(regions[0], image)
+            valid &= _resized(shared, options, image) > 0.5
+        else:
+            valid &= decode_mask(regions[index], options, image) > 0.5
+
+    run_with_progress(decode_into, len(images), "regions of interest")
+    return result

@@ -1,0 +1,147 @@
+"""Refuses configurations that cannot work, before anything starts."""
+
+from ml_collections import ConfigDict
+
+from data.catalog import ALL
+from data.options import BIT_DEPTHS, FITS, MASK_KINDS
+from dtsnet_jax.config import get_field, image_shape, parse_shard, rows_of
+from dtsnet_jax.errors import UserError, unknown_name
+from dtsnet_jax.model.backbones import get_backbone
+from dtsnet_jax.model.dtsnet import BOTTLENECKS
+
+CHOICES = {
+    "detector": ("student", "knn"),
+    "data.fit": FITS,
+    "data.bit_depth": (0, *BIT_DEPTHS),
+    "protocol": ("final", "best_on_test"),
+    "precision": ("float32", "bfloat16"),
+    "student.bottleneck": tuple(BOTTLENECKS),
+    "synthesis.opacity_of": ("normal", "texture"),
+}
+MINIMA = {
+    "data.max_megapixels": 0.001,
+    "data.tile_size": 0,
+    "data.tile_overlap": 0,
+    "synthesis.every": 0,
+    "train.batch_size": 1,
+    "train.epochs": 0,
+    "train.accumulate": 1,
+    "train.evaluate_every": 0,
+    "train.log_every": 1,
+    "train.checkpoint_minutes": 0,
+    "train.keep_checkpoints": 1,
+    "knn.coreset_size": 1,
+    "scoring.batch_size": 1,
+    "scoring.smoothing": 0.0,
+    "scoring.measure_at": 32,
+    "student.noise_scale": 0.0,
+}
+POSITIVE = ("student.temperature", "train.learning_rate", "train.reconstruction_learning_rate")
+
+
+def check_config(config: ConfigDict) -> None:
+    """Refuses values that cannot work.
+
+    Args:
+      config: all fields of ``configs/default.py``.
+
+    Raises:
+      UserError: naming the field, its value and what is valid.
+    """
+    get_backbone(config.encoder.name)
+    for field, valid in CHOICES.items():
+        if get_field(config, field) not in valid:
+            raise unknown_name(field, get_field(config, field), valid)
+    for field, least in MINIMA.items():
+        if get_field(config, field) < least:
+            raise UserError(f"{field} is {get_field(config, field)}, expected {least} or more.")
+    for field in POSITIVE:
+        if get_field(config, field) <= 0:
+            raise UserError(f"{field} is {get_field(config, field)}, expected more than 0.")
+    for side in image_shape(config):
+        check_divisible("data.image_size", side, 32)
+    _check_tiles(config)
+    _check_sequences(config)
+    rows_of(config)
+
+
+def check_devices(config: ConfigDict, devices: int) -> None:
+    """Refuses a batch of training that the devices cannot share evenly.
+
+    Raises:
+      UserError: naming the nearest sizes that they can.
+    """
+    group = max(1, config.synthesis.every)  # samples of which the last is synthesised
+    check_divisible("train.batch_size", config.train.batch_size, devices * group)
+
+
+def check_divisible(field: str, size: int, parts: int) -> None:
+    """Refuses a number that another does not divide.
+
+    Args:
+      field: the configuration field to name.
+      size: its value.
+      parts: the number that has to divide it.
+
+    Raises:
+      UserError: ``parts`` does not divide ``size``; the message has the nearest numbers that do.
+    """
+    if size % parts:
+        below, above = size // parts * parts, -(-size // parts) * parts
+        valid = f"{below} or {above}" if below else f"{above}"
+        raise UserError(f"{field} is {size}, which {parts} does not divide; set it to {valid}.")
+
+
+def _check_tiles(config: ConfigDict) -> None:
+    tile, overlap, shape = config.data.tile_size, config.data.tile_overlap, image_shape(config)
+    if overlap and overlap >= tile:
+        raise UserError(
+            f"data.tile_overlap is {overlap}, expected less than data.tile_size, which is {tile}."
+        )
+    if tile and shape[0] != shape[1]:
+        raise UserError(
+            f"data.image_size is {shape} but tiles are square; set it to one number, or "
+            "--config.data.tile_size=0."
+        )
+    if tile and config.data.fit != "stretch":
+        raise UserError(
+            f"data.fit is '{config.data.fit}', but tiles cover every photograph as it is; set "
+            "--config.data.fit=stretch."
+        )
+
+
+def _check_sequences(config: ConfigDict) -> None:
+    for field in ("scoring.levels", "knn.levels"):
+        levels = tuple(get_field(config, field))
+        if not levels or len(set(levels)) != len(levels) or not set(levels) <= {1, 2, 3}:
+            raise UserError(f"{field} is {levels}, expected some of (1, 2, 3), each once.")
+    seeds = tuple(config.seeds)
+    whole = all(isinstance(seed, int) and seed >= 0 for seed in seeds)
+    if not seeds or not whole or len(set(seeds)) != len(seeds):
+        raise UserError(f"seeds is {seeds}, expected whole numbers from 0 on, each once.")
+    if config.protocol == "best_on_test" and config.detector == "knn":
+        raise UserError(
+            "protocol is 'best_on_test' but detector is 'knn', which has no epochs to choose from; "
+            "set --config.protocol=final."
+        )
+    if config.protocol == "best_on_test" and not config.train.evaluate_every:
+        raise UserError(
+            "protocol is 'best_on_test' but train.evaluate_every is 0, so there is nothing to "
+            "choose from; set --config.train.evaluate_every=10."
+        )
+    masks = tuple(config.synthesis.masks)
+    if not masks or not set(masks) <= set(MASK_KINDS):
+        raise UserError(f"synthesis.masks is {masks}, expected some of: {', '.join(MASK_KINDS)}.")
+    opacity = tuple(config.synthesis.opacity)
+    if len(opacity) != 2 or not 0 <= opacity[0] <= opacity[1] <= 1:
+        raise UserError(
+            f"synthesis.opacity is {opacity}, expected a lower and an upper bound in [0, 1]."
+        )
+    parse_shard(config.data.shard)
+    if config.data.shard and config.data.category == ALL:
+        raise UserError(
+            f"data.shard is '{config.data.shard}' but data.category is 'all', which is one model; "
+            "set --config.data.shard= or name categories."
+        )
+    if not 0 <= config.data.held_back < 1:
+        raise UserError(f"data.held_back is {config.data.held_back}, expected 0 to below 1.")

@@ -1,0 +1,299 @@
+"""The images of a category as a configuration wants them, decoded when they are first asked for."""
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from data.catalog import Catalog, Sample
+from data.files import files_digest
+from data.foreground import foreground_files
+from data.images import TrainingImages, count_arrays, decode_images, find_bit_depth
+from data.mask_arrays import decode_foregrounds, decode_valid
+from data.memory import image_bytes, plan_memory, training_bytes
+from data.options import PixelOptions
+from data.region import region_files
+from data.textures import load_textures, textures_digest
+from dtsnet_jax.config import synthesize_every
+from dtsnet_jax.devices.processes import processes_here, together
+from dtsnet_jax.inputs.evaluation import EvaluationImages, decode_test_images, test_frame
+from dtsnet_jax.inputs.options import pixel_options, synthesis_options
+
+
+class CategoryImages:
+    """The images of one category, each part decoded when it is first asked for.
+
+    Attributes:
+      catalog: where they lie.
+    """
+
+    def __init__(
+        self, config: ConfigDict, catalog: Catalog, store: "Images", bit_depth: int | None
+    ):
+        """Decodes nothing yet.
+
+        Args:
+          config: all fields of ``configs/default.py``, checked.
+          catalog: the category.
+          store: keeps what is decoded for whoever needs the same.
+          bit_depth: of the images that were learned, or None if it is these.
+        """
+        self.catalog = catalog
+        self._config, self._store, self._bit_depth = config, store, bit_depth
+
+    @cached_property
+    def bit_depth(self) -> int:
+        """Bits a value of files that can hold more than 8: as configured, or as it is found.
+
+        Raises:
+          UserError: a training image cannot be used.
+        """
+        if self._bit_depth or self._config.data.bit_depth:
+            return self._bit_depth or self._config.data.bit_depth
+        return self._store.keep(("bit depth", self.catalog.category), self._find_bit_depth)
+
+    def _find_bit_depth(self) -> int:
+        found = find_bit_depth(self._training_paths)
+        if found > 8:
+            print(f"{self.catalog.category}: the training images hold {found} bits a value")
+        return found
+
+    @cached_property
+    def _training_paths(self) -> list[Path]:
+        return [sample.path for sample in self.catalog.train]
+
+    @cached_property
+    def _options(self) -> PixelOptions:
+        return pixel_options(self._config, bit_depth=self.bit_depth)
+
+    @cached_property
+    def training_count(self) -> int:
+        """How many images training draws from; of photographs in tiles every tile is one.
+
+        Raises:
+          UserError: a photograph is smaller than a tile.
+        """
+        return sum(count_arrays(self._training_paths, self._options))
+
+    @property
+    def training(self) -> TrainingImages:
+        """What training draws from, with its foregrounds and textures.
+
+        Raises:
+          UserError: a file cannot be used, or all would not fit into memory.
+        """
+        textures = self._store.textures(self._config)
+        name, options, data = self.catalog.category, self._options, self._config.data
+        normal = self._store.keep(("training", name, options), self._decode_normal)
+        soft = self._config.synthesis.soft_foreground
+        key = ("foregrounds", name, options, data.foreground, data.region, soft)
+        foreground = self._store.keep(key, self._decode_foregrounds)
+        return TrainingImages(normal, foreground, textures)
+
+    def _decode_normal(self) -> np.ndarray:
+        count = self.training_count
+        _plan({f"{count} training images": training_bytes(count, self._options.size)})
+        return decode_images(self._training_paths, self._options, what="training images").images
+
+    def _decode_foregrounds(self) -> np.ndarray | None:
+        """Where anomalies may fall: M_f inside the region of interest; None for anywhere."""
+        count, options = self.training_count, self._options
+        regions = self._region_files(self.catalog.train)
+        parts = self._foreground_files
+        partial = any(files is not None for _, files in parts)
+        if partial or regions or options.fit == "pad":
+            _plan({f"{count} foregrounds": training_bytes(count, options.size, channels=1)})
+        valid = decode_valid(self._training_paths, regions, options)
+        if not partial:
+            return valid
+        soft = self._config.synthesis.soft_foreground
+        foreground = decode_foregrounds(parts, options, soft=soft)
+        if valid is not None:
+            foreground[~valid] = 0
+        return foreground
+
+    @cached_property
+    def _foreground_files(self) -> list[tuple]:
+        """Of each part the images and the files of their foregrounds, None where all is one."""
+        data = self._config.data
+        method = data.foreground if synthesize_every(self._config) else "none"
+        return [
+            (
+                [sample.path for sample in part.train],
+                foreground_files(part, method, self._options, model=data.foreground_model),
+            )
+            for part in self.catalog.parts or (self.catalog,)
+        ]
+
+    def _region_files(self, samples: Sequence[Sample]) -> list[Path] | None:
+        return region_files([sample.path for sample in samples], self._config.data.region)
+
+    def made_from(self) -> dict[str, str | int | None]:
+        """What training depends on beside the settings, by what messages call it.
+
+        The digests of the contents of files, and the bit depth that every later image is read with.
+
+        Raises:
+          UserError: a file is missing, or a foreground cannot be made.
+        """
+        synthesizes = synthesize_every(self._config) > 0
+        masks = [file for _, files in self._foreground_files for file in files or ()]
+        regions = self._region_files(self.catalog.train) if synthesizes else None
+        return {
+            "training images": self.training_digest,
+            "bit depth": self.bit_depth,
+            "foregrounds": files_digest(masks) if masks else None,
+            "regions of interest": files_digest(regions) if regions else None,
+            "textures": textures_digest(self._config.data.textures) if synthesizes else None,
+        }
+
+    @cached_property
+    def training_digest(self) -> str:
+        """Of the contents of the training images in their order."""
+        return files_digest(self._training_paths)
+
+    @cached_property
+    def test_digest(self) -> str:
+        """Of the contents of test images, masks and regions of interest, and of every kind."""
+        samples = self.catalog.test
+        kinds = ",".join(sample.defect for sample in samples)
+        paths = [path for sample in samples for path in (sample.path, sample.mask)]
+        regions = self._region_files(samples) or []
+        return f"{files_digest([*paths, *regions])} {zlib.crc32(kinds.encode()):08x}"
+
+    def batches(
+        self, *, seed: int, batch_size: int, accumulate: int, first_step: int, last_step: int
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Yields what the steps after ``first_step`` up to ``last_step`` train on.
+
+        Args:
+          seed: of order and anomalies.
+          batch_size: images a batch, over all processes.
+          accumulate: batches a step.
+          first_step, last_step: counted in steps.
+
+        Yields:
+          The arrays of ``data.pipeline.training_batches``, with the batch as first axis.
+        """
+        from data.pipeline import training_batches  # imports TensorFlow, which only training needs
+
+        batches = training_batches(
+            self.training,
+            batch_size=batch_size,
+            synthesize_every=synthesize_every(self._config),
+            options=synthesis_options(self._config),
+            seed=seed,
+            first_step=first_step * accumulate,
+            last_step=last_step * accumulate,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        for group in zip(*[batches] * accumulate, strict=True):
+            yield {name: np.stack([batch[name] for batch in group]) for name in group[0]}
+
+    @property
+    def test(self) -> EvaluationImages | None:
+        """What is measured on; None where there are no test images.
+
+        Raises:
+          UserError: as for ``training``.
+        """
+        if not self.catalog.test:
+            return None
+        data, scoring = self._config.data, self._config.scoring
+        key = ("test", self.catalog.category, self._options, data.region, scoring.measure_at)
+        return self._store.keep(key, self._decode_test)
+
+    def _decode_test(self) -> EvaluationImages:
+        samples = self.catalog.test
+        paths = [sample.path for sample in samples]
+        frame = test_frame(paths, self._options, self._config.scoring.measure_at)
+        count, whole = len(samples), not self._options.tile_size
+        masks = image_bytes(count, frame.size, channels=1)
+        _plan(
+            {
+                f"{count} test images": image_bytes(count, frame.size) * whole,
+                "their score maps": image_bytes(count, frame.size, channels=4),  # float32
+                "their masks": masks * self.catalog.has_masks,
+                "their regions": masks * (frame.fit == "pad" or bool(self._config.data.region)),
+            }
+        )
+        return decode_test_images(
+            self.catalog, self._options, frame, regions=self._region_files(samples)
+        )
+
+    def normal_sample(self, count: int) -> np.ndarray:
+        """At most ``count`` of the training images, evenly spread over them.
+
+        Returns:
+          (m, height, width, 3) uint8.
+        """
+        paths = _spread(self._training_paths, count)
+        images = decode_images(paths, self._options, what="training images").images
+        return images if len(images) <= count else np.stack(_spread(images, count))
+
+
+def _spread(values: Sequence, count: int) -> list:
+    """At most ``count`` values, evenly spread over all."""
+    chosen = np.unique(np.linspace(0, len(values) - 1, min(count, len(values))).round())
+    return [values[int(index)] for index in chosen]
+
+
+def _plan(parts: dict[str, int]) -> None:
+    """Refuses what does not fit, on all processes, and before one of them has begun to decode."""
+    together(lambda: plan_memory(parts, processes=processes_here()))
+
+
+class Images:
+    """The decoded images of a job; whoever asks for the same ones gets the same arrays."""
+
+    def __init__(self):
+        self._textures: dict[tuple, np.ndarray] = {}
+        self._kept: dict[tuple, Any] = {}
+
+    def of(
+        self, config: ConfigDict, catalog: Catalog, *, bit_depth: int | None = None
+    ) -> CategoryImages:
+        """The images of a category as a configuration wants them.
+
+        Args:
+          config: all fields of ``configs/default.py``, checked.
+          catalog: the category.
+          bit_depth: that of the images that were learned, where these are others.
+        """
+        return CategoryImages(config, catalog, self, bit_depth)
+
+    def keep(self, key: tuple, decode: Callable[[], Any]) -> Any:
+        """What was decoded under this key, decoding it if need be."""
+        if key not in self._kept:
+            self._kept[key] = together(decode)
+        return self._kept[key]
+
+    def forget_categories(self) -> None:
+        """Lets go of all but the textures."""
+        self._kept.clear()
+
+    def textures(self, config: ConfigDict) -> np.ndarray | None:
+        """Decodes the textures, or returns None where nothing is synthesised.
+
+        Returns:
+          (t, height, width, 3) uint8.
+
+        Raises:
+          UserError: there are none, or a file cannot be used.
+        """
+        if not synthesize_every(config):
+            return None
+        options = pixel_options(config, bit_depth=16)
+        key = (config.data.textures, options, config.synthesis.gray_textures)
+        if key not in self._textures:
+            source, _, gray = key
+            self._textures[key] = together(
+                lambda: load_textures(source, options, gray=gray, processes=processes_here())
+            )
+        return self._textures[key]
