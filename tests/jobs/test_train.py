@@ -38,7 +38,7 @@ def test_train_and_evaluate_a_folder(own_images, tmp_path):
     assert pictures == [
         "good_008.png", "good_009.png", "scratch_000.png", "scratch_001.png", "scratch_002.png"
     ]  # fmt: skip
-    assert Image.open(directory / "heatmaps" / pictures[0]).width == 3 * 32
+    assert Image.open(directory / "heatmaps" / pictures[0]).width == 3 * 256
     records = read_records(directory)
     assert [record["step"] for record in records] == [2, 4, 6, 8]
     assert records[-1]["loss"] < records[0]["loss"]
