@@ -6,8 +6,9 @@ import jax
 from ml_collections import ConfigDict
 
 from data.catalog import Catalog
-from dtsnet_jax.config import check_devices, epochs_of, scoring_digest, settings_digest
+from dtsnet_jax.config import check_devices, epochs_of
 from dtsnet_jax.detectors.detector import scoring_options
+from dtsnet_jax.fingerprint import scoring_digest, settings_digest
 from dtsnet_jax.inputs import chosen_catalogs, learned_catalogs
 from dtsnet_jax.jobs.evaluate import evaluate_seed, scored_from
 from dtsnet_jax.jobs.table import Row, Table
