@@ -1,10 +1,12 @@
-"""What can be chosen about the synthesis; free of TensorFlow, so that it is cheap to import."""
+"""What can be chosen about samples of training; free of TensorFlow, so cheap to import."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 MaskKind = Literal["intersection", "union", "first", "second"]
 MASK_KINDS: tuple[MaskKind, ...] = ("intersection", "union", "first", "second")
+Augmentation = Literal["flips", "quarter_turns", "rotations", "brightness"]
+AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from configs import default, variants
 from data.catalog import ALL
-from data.options import MASK_KINDS
+from data.options import AUGMENTATIONS, MASK_KINDS
 from dtsnet_jax.errors import UserError, unknown_name
 from dtsnet_jax.model.backbones import get_backbone
 from dtsnet_jax.model.dtsnet import BOTTLENECKS
@@ -59,6 +59,7 @@ def check_config(config: ConfigDict) -> None:
             raise UserError(f"{field} is {get_field(config, field)}, expected more than 0.")
     check_divisible("data.image_size", config.data.image_size, 32)
     _check_sequences(config)
+    check_augmentation(config)
     rows_of(config)
 
 
@@ -87,6 +88,28 @@ def check_divisible(field: str, size: int, parts: int) -> None:
         below, above = size // parts * parts, -(-size // parts) * parts
         valid = f"{below} or {above}" if below else f"{above}"
         raise UserError(f"{field} is {size}, which {parts} does not divide; set it to {valid}.")
+
+
+def check_augmentation(config: ConfigDict) -> None:
+    """Refuses ``train.augment`` where it cannot be applied.
+
+    Raises:
+      UserError: it has unknown names or one twice, the detector does not train, or images that are
+        not square would be turned by 90°.
+    """
+    kinds, size = tuple(config.train.augment), config.data.image_size
+    if any(kind not in AUGMENTATIONS or kinds.count(kind) > 1 for kind in kinds):
+        raise UserError(f"train.augment is {kinds}, expected some of {AUGMENTATIONS}, each once.")
+    if kinds and config.detector == "knn":
+        raise UserError(
+            f"train.augment is {kinds} but detector is 'knn', which trains nothing; set "
+            "--config.train.augment=()."
+        )
+    if "quarter_turns" in kinds and not isinstance(size, int) and size[0] != size[1]:
+        raise UserError(
+            f"train.augment has 'quarter_turns', which needs square images, but data.image_size is "
+            f"{tuple(size)}; leave it out, or set --config.data.image_size to a single number."
+        )
 
 
 def _check_sequences(config: ConfigDict) -> None:

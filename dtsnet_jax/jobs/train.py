@@ -34,6 +34,8 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, dict]:
     for row in table.rows:
         if row.config.detector == "student":
             check_devices(row.config, jax.device_count())
+    if any(row.config.train.augment and row.config.train.cache_teacher for row in table.rows):
+        print("train.augment is set: the teacher's features are not kept, but computed every step")
     catalogs = chosen_catalogs(config)
     all_learned = learned_catalogs(config, catalogs)
     for catalog in all_learned:  # what has changed is refused before anything is trained
