@@ -63,6 +63,10 @@ def get_config() -> ConfigDict:
     config.train.reconstruction_learning_rate = 0.001  # Adam, APR; paper
     config.train.cache_teacher = True  # keep f_T,n of the training images on the device if it fits
     # when training begins; a run that is continued goes on as it began
+    config.train.augment = ()  # of normal images and M_f; none in the paper; student only: knn does
+    # not train; any of: flips, left-right and up-down, each with probability 1/2; quarter_turns, by
+    # 0, 90, 180 or 270°, square images only; rotations, uniform in ±10°, mirrored at the borders;
+    # brightness, a factor uniform in 0.9 to 1.1; f_T,n cannot be kept then
     config.train.evaluate_every = 0  # epochs between measurements on the test images; 0: none
     config.train.log_every = 10  # steps
     config.train.checkpoint_minutes = 1.0  # between two checkpoints; 0: after every step

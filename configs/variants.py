@@ -42,7 +42,7 @@ VARIANTS = {
     "level_3": {"scoring.levels": (3,)},
     "levels_2_3": {"scoring.levels": (2, 3)},
     "calibrated": {"scoring.calibrate": True},
-    "knn": {"detector": "knn", "synthesis.every": 0, "protocol": "final"},
+    "knn": {"detector": "knn", "synthesis.every": 0, "train.augment": (), "protocol": "final"},
 }
 TABLES = {
     "table_1": ("rd", "knn", "paper"),

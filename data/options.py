@@ -1,12 +1,14 @@
-"""What can be chosen about pixels and synthesis; without TensorFlow, so that it imports fast."""
+"""What can be chosen about pixels and samples; without TensorFlow, so that it imports fast."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 MaskKind = Literal["intersection", "union", "first", "second"]
 MASK_KINDS: tuple[MaskKind, ...] = ("intersection", "union", "first", "second")
 Fit = Literal["stretch", "pad", "crop"]
 FITS: tuple[Fit, ...] = ("stretch", "pad", "crop")
+Augmentation = Literal["flips", "quarter_turns", "rotations", "brightness"]
+AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 
 

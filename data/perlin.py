@@ -2,6 +2,7 @@
 
 import math
 
+from data.rotation import rotate
 from data.tf import tf
 
 MAX_EXPONENT = 5
@@ -43,30 +44,6 @@ def _lattice_weights(cells: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]
     offset = positions[:, None] - tf.range(_LATTICE_POINTS, dtype=tf.float32)[None, :]
     t = tf.maximum(0.0, 1.0 - tf.abs(offset))
     return t**3 * (t * (6.0 * t - 15.0) + 10.0), offset
-
-
-def rotate(image: tf.Tensor, angle: tf.Tensor) -> tf.Tensor:
-    """Rotates about the centre with bilinear interpolation; zeros come in from outside.
-
-    Args:
-      image: (size, size) float32.
-      angle: scalar in radians.
-    """
-    size = image.shape[0]
-    cos, sin = tf.cos(angle), tf.sin(angle)
-    centre = (size - 1) / 2.0
-    shift_x = centre - (cos * centre - sin * centre)
-    shift_y = centre - (sin * centre + cos * centre)
-    transform = tf.stack([cos, -sin, shift_x, sin, cos, shift_y, 0.0, 0.0])
-    rotated = tf.raw_ops.ImageProjectiveTransformV3(
-        images=image[None, :, :, None],
-        transforms=transform[None],
-        output_shape=[size, size],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="CONSTANT",
-    )
-    return tf.reshape(rotated, [size, size])
 
 
 def perlin_mask(seed: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:

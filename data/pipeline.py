@@ -1,13 +1,17 @@
 """Batches for training: a function of (seed, step), computed ahead by tf.data."""
 
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 
+from data.augment import augment
 from data.images import TrainingImages
-from data.options import SynthesisOptions
+from data.options import Augmentation, SynthesisOptions
 from data.synthesis import synthesize
 from data.tf import tf
+
+_AUGMENTATION = zlib.crc32(b"augmentation")  # folded into the seed of a sample: its own stream
 
 
 def training_batches(
@@ -21,6 +25,7 @@ def training_batches(
     last_step: int,
     process_index: int = 0,
     process_count: int = 1,
+    augmentations: Collection[Augmentation] = (),
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yields the batches of steps ``first_step`` to ``last_step`` − 1.
 
@@ -37,6 +42,7 @@ def training_batches(
       seed: the run's seed.
       first_step, last_step: which steps.
       process_index, process_count: which share of each batch.
+      augmentations: of ``normal``, before the synthesis.
 
     Yields:
       'normal' (b, height, width, 3) uint8, 'index' (b,) int64, which of the images these are, and,
@@ -46,7 +52,7 @@ def training_batches(
     """
     group = max(1, synthesize_every)
     local_groups = batch_size // group // process_count
-    draw = sample_function(images, options=options, seed=seed)
+    draw = sample_function(images, options=options, seed=seed, augmentations=augmentations)
 
     def make_group(local_index: tf.Tensor) -> dict[str, tf.Tensor]:
         step, within = local_index // local_groups, local_index % local_groups
@@ -80,23 +86,32 @@ def training_batches(
 
 
 def synthesized_samples(
-    images: TrainingImages, *, synthesize_every: int, options: SynthesisOptions, seed: int
+    images: TrainingImages,
+    *,
+    synthesize_every: int,
+    options: SynthesisOptions,
+    seed: int,
+    augmentations: Collection[Augmentation] = (),
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yields the synthesised samples of training one by one, with what they were made of.
 
     Args:
-      images, synthesize_every, options, seed: as for ``training_batches``.
+      images, synthesize_every, options, seed, augmentations: as for ``training_batches``.
 
     Yields:
       What the function that ``sample_function`` returns gives, without end.
     """
-    draw = sample_function(images, options=options, seed=seed)
+    draw = sample_function(images, options=options, seed=seed, augmentations=augmentations)
     positions = tf.data.Dataset.counter(synthesize_every - 1, synthesize_every)
     return positions.map(lambda p: draw(p, synthesized=True)).as_numpy_iterator()
 
 
 def sample_function(
-    images: TrainingImages, *, options: SynthesisOptions, seed: int
+    images: TrainingImages,
+    *,
+    options: SynthesisOptions,
+    seed: int,
+    augmentations: Collection[Augmentation] = (),
 ) -> Callable[..., dict[str, tf.Tensor]]:
     """Returns the function from a position in the stream of samples to the sample there.
 
@@ -104,6 +119,8 @@ def sample_function(
       images: the images to draw from.
       options: how anomalies are drawn.
       seed: the run's seed.
+      augmentations: how every image is changed, with its foreground, before the synthesis; which
+        ones has no influence on any other draw.
 
     Returns:
       A function of ``position`` (int64 scalar) and ``synthesized`` (bool) to 'normal', 'index'
@@ -118,14 +135,18 @@ def sample_function(
 
     def draw(position: tf.Tensor, *, synthesized: bool) -> dict[str, tf.Tensor]:
         index = shuffled_index(position, len(images.normal), seed)
-        sample = {"normal": normal[index], "index": index}
+        image, inside = normal[index], everything if foreground is None else foreground[index]
+        sample_seed = tf.stack([tf.constant(seed, tf.int64), position])
+        if augmentations:
+            seed_augmentation = tf.random.fold_in(sample_seed, tf.constant(_AUGMENTATION, tf.int64))
+            image, inside = augment(image, inside, seed_augmentation, augmentations)
+        sample = {"normal": image, "index": index}
         if not synthesized:
             return sample
-        sample_seed = tf.stack([tf.constant(seed, tf.int64), position])
         seed_texture, seed_anomaly = tf.unstack(tf.random.split(sample_seed, 2))
         texture = tf.random.stateless_uniform([], seed_texture, 0, textures.shape[0], tf.int32)
         sample["texture"] = textures[texture]
-        sample["foreground"] = everything if foreground is None else foreground[index]
+        sample["foreground"] = inside
         anomaly = synthesize(
             sample["normal"], sample["texture"], sample["foreground"], seed_anomaly, options
         )

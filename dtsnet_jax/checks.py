@@ -3,7 +3,7 @@
 from ml_collections import ConfigDict
 
 from data.catalog import ALL
-from data.options import BIT_DEPTHS, FITS, MASK_KINDS
+from data.options import AUGMENTATIONS, BIT_DEPTHS, FITS, MASK_KINDS
 from dtsnet_jax.config import get_field, image_shape, parse_shard, rows_of
 from dtsnet_jax.errors import UserError, unknown_name
 from dtsnet_jax.model.backbones import get_backbone
@@ -62,6 +62,7 @@ def check_config(config: ConfigDict) -> None:
         check_divisible("data.image_size", side, 32)
     _check_tiles(config)
     _check_sequences(config)
+    check_augmentation(config)
     rows_of(config)
 
 
@@ -107,6 +108,28 @@ def _check_tiles(config: ConfigDict) -> None:
         raise UserError(
             f"data.fit is '{config.data.fit}', but tiles cover every photograph as it is; set "
             "--config.data.fit=stretch."
+        )
+
+
+def check_augmentation(config: ConfigDict) -> None:
+    """Refuses ``train.augment`` where it cannot be applied.
+
+    Raises:
+      UserError: it has unknown names or one twice, the detector does not train, or images that are
+        not square would be turned by 90°.
+    """
+    kinds, shape = tuple(config.train.augment), image_shape(config)
+    if any(kind not in AUGMENTATIONS or kinds.count(kind) > 1 for kind in kinds):
+        raise UserError(f"train.augment is {kinds}, expected some of {AUGMENTATIONS}, each once.")
+    if kinds and config.detector == "knn":
+        raise UserError(
+            f"train.augment is {kinds} but detector is 'knn', which trains nothing; set "
+            "--config.train.augment=()."
+        )
+    if "quarter_turns" in kinds and shape[0] != shape[1]:
+        raise UserError(
+            f"train.augment has 'quarter_turns', which needs square images, but data.image_size is "
+            f"{shape}; leave it out, or set --config.data.image_size to a single number."
         )
 
 

@@ -20,9 +20,10 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from data.files import locked, read_json, remove, remove_abandoned, write_text
-from dtsnet_jax.config import find_change, read_config
+from dtsnet_jax.config import read_config
 from dtsnet_jax.devices.processes import agreed, from_first, is_first, wait_for_all
 from dtsnet_jax.errors import UserError
+from dtsnet_jax.fingerprint import find_change
 
 CONFIG_FILE = "config.json"
 _ADVICE = "start a new run with --workdir=DIR, or delete the old one"

@@ -9,9 +9,10 @@ from configs import btad, demo, folder, mvtec, variants, visa
 from data.layouts.btad import CATEGORIES as BTAD
 from data.layouts.mvtec_ad import CATEGORIES as MVTEC
 from data.layouts.visa import CATEGORIES as VISA
-from dtsnet_jax.checks import check_config, check_devices
+from dtsnet_jax.checks import check_augmentation, check_config, check_devices
 from dtsnet_jax.config import parse_shard, rows_of
 from dtsnet_jax.errors import UserError
+from dtsnet_jax.fingerprint import settings_digest
 from tests.helpers import MVTEC_TRAIN_IMAGES, ROOT
 
 
@@ -24,6 +25,8 @@ from tests.helpers import MVTEC_TRAIN_IMAGES, ROOT
         ("synthesis.opacity", (0.5, 1.5), "[0, 1]"),
         ("student.temperature", 0.0, "more than 0"),
         ("train.checkpoint_minutes", -1.0, "0 or more"),
+        ("train.augment", ("flip",), "'flips', 'quarter_turns', 'rotations', 'brightness'"),
+        ("train.augment", ("flips", "flips"), "each once"),
     ],
 )
 def test_values_that_cannot_work_are_refused(field, value, expected):
@@ -50,6 +53,44 @@ def test_a_batch_that_the_devices_cannot_share_is_refused(size, devices, expecte
 def test_a_share_that_cannot_be_is_refused(shard):
     with pytest.raises(UserError, match=r"data\.shard"):
         parse_shard(shard)
+
+
+def test_augmentation_where_nothing_is_trained_is_refused():
+    config = folder.get_config("knn")
+    check_config(config)
+    config.train.augment = ("flips",)
+    with pytest.raises(UserError, match=r"detector is 'knn'.*--config\.train\.augment=\(\)"):
+        check_config(config)
+
+
+def test_augmentation_is_for_the_rows_that_train():
+    config = folder.get_config("components")
+    config.train.augment = ("flips",)
+    check_config(config)
+    for name, row in rows_of(config).items():
+        check_config(row)
+        assert tuple(row.train.augment) == (() if name == "knn" else ("flips",))
+
+
+def test_quarter_turns_need_square_images():
+    config = folder.get_config()
+    config.train.augment = ("flips", "quarter_turns")
+    check_augmentation(config)
+    with config.ignore_type():
+        config.data.image_size = (64, 64)
+    check_augmentation(config)
+    config.data.image_size = (64, 96)
+    with pytest.raises(UserError, match=r"'quarter_turns'.*data\.image_size is \(64, 96\)"):
+        check_augmentation(config)
+    config.train.augment = ("flips", "rotations")
+    check_augmentation(config)
+
+
+def test_weights_depend_on_augmentation():
+    config = folder.get_config()
+    before = settings_digest(config)
+    config.train.augment = ("flips",)
+    assert settings_digest(config) != before
 
 
 def test_every_configuration_and_variant_is_valid():

@@ -44,7 +44,7 @@ def build_detector(config: ConfigDict, teacher: Teacher) -> Detector:
             checkpoint_minutes=config.train.checkpoint_minutes,
             keep_checkpoints=config.train.keep_checkpoints,
             keep_best=config.protocol == "best_on_test",
-            cache_teacher=config.train.cache_teacher,
+            cache_teacher=config.train.cache_teacher and not config.train.augment,
         ),
         image_shape=image_shape(config),
     )

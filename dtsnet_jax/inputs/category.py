@@ -172,7 +172,7 @@ class CategoryImages:
         """Yields what the steps after ``first_step`` up to ``last_step`` train on.
 
         Args:
-          seed: of order and anomalies.
+          seed: of order, augmentation and anomalies.
           batch_size: images a batch, over all processes.
           accumulate: batches a step.
           first_step, last_step: counted in steps.
@@ -192,6 +192,7 @@ class CategoryImages:
             last_step=last_step * accumulate,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
+            augmentations=tuple(self._config.train.augment),
         )
         for group in zip(*[batches] * accumulate, strict=True):
             yield {name: np.stack([batch[name] for batch in group]) for name in group[0]}

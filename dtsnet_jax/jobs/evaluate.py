@@ -7,13 +7,14 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from data.catalog import Catalog
-from dtsnet_jax.config import epochs_of, scoring_settings, settings_digest
+from dtsnet_jax.config import epochs_of
 from dtsnet_jax.detectors.detector import scoring_options
 from dtsnet_jax.detectors.fitted import Fitted
 from dtsnet_jax.devices.processes import is_first
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.evaluation.measure import measure
 from dtsnet_jax.evaluation.scoring import Scores
+from dtsnet_jax.fingerprint import scoring_settings, settings_digest
 from dtsnet_jax.inputs.catalogs import chosen_catalogs, learned_catalogs
 from dtsnet_jax.inputs.category import CategoryImages
 from dtsnet_jax.jobs.drawing import draw

@@ -56,6 +56,7 @@ def _rows(config: ConfigDict, images: TrainingImages) -> list[list[np.ndarray | 
         synthesize_every=synthesize_every(config),
         options=synthesis_options(config),
         seed=config.seeds[0],
+        augmentations=tuple(config.train.augment),
     )
     rows = []
     for sample in itertools.islice(samples, ROWS):

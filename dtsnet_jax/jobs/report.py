@@ -5,8 +5,9 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from data.catalog import ALL
-from dtsnet_jax.config import chosen_categories, epochs_of, scoring_settings
+from dtsnet_jax.config import chosen_categories, epochs_of
 from dtsnet_jax.errors import UserError
+from dtsnet_jax.fingerprint import scoring_settings
 from dtsnet_jax.jobs.table import Results, Row, Table
 from dtsnet_jax.run import SeedRun
 

@@ -11,10 +11,11 @@ from ml_collections import ConfigDict
 from data.catalog import Catalog
 from data.files import remove_abandoned, write_text
 from dtsnet_jax.checks import check_config
-from dtsnet_jax.config import rows_of, scoring_settings, training_settings
+from dtsnet_jax.config import rows_of
 from dtsnet_jax.detectors.detector import build_detector, compute_dtype
 from dtsnet_jax.detectors.fitted import Detector
 from dtsnet_jax.devices.processes import is_first
+from dtsnet_jax.fingerprint import scoring_settings, training_settings
 from dtsnet_jax.inputs.category import Images
 from dtsnet_jax.report.page import write_page
 from dtsnet_jax.report.table import (

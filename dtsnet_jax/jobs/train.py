@@ -7,8 +7,9 @@ from ml_collections import ConfigDict
 
 from data.catalog import Catalog
 from dtsnet_jax.checks import check_devices
-from dtsnet_jax.config import epochs_of, scoring_digest, settings_digest
+from dtsnet_jax.config import epochs_of
 from dtsnet_jax.detectors.detector import scoring_options
+from dtsnet_jax.fingerprint import scoring_digest, settings_digest
 from dtsnet_jax.inputs.catalogs import chosen_catalogs, learned_catalogs
 from dtsnet_jax.jobs.evaluate import evaluate_seed, scored_from
 from dtsnet_jax.jobs.table import Row, Table
@@ -34,6 +35,8 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, dict]:
     for row in table.rows:
         if row.config.detector == "student":
             check_devices(row.config, jax.device_count())
+    if any(row.config.train.augment and row.config.train.cache_teacher for row in table.rows):
+        print("train.augment is set: the teacher's features are not kept, but computed every step")
     catalogs = chosen_catalogs(config)
     all_learned = learned_catalogs(config, catalogs)
     for catalog in all_learned:  # what has changed is refused before anything is trained

@@ -1,6 +1,6 @@
 """The teacher's features of the training images, kept on the devices.
 
-Nothing is augmented beside the synthesised anomalies, so f_T,n of an image never changes.
+Where nothing is augmented beside the synthesised anomalies, f_T,n of an image never changes.
 """
 
 from collections.abc import Callable

@@ -48,6 +48,18 @@ def test_a_run_that_began_with_needs_the_room_or_leave_to_go_without(
     assert "without, the last digits may differ" in capsys.readouterr().out
 
 
+def test_features_of_augmented_images_are_not_kept(own_images, tmp_path, capsys):
+    config = small_config(
+        own_images, train__epochs=1, train__augment=("flips", "rotations"), seeds=(0, 1)
+    )
+    train(config, tmp_path)
+    printed = capsys.readouterr().out
+    assert printed.count("train.augment is set: the teacher's features are not kept") == 1
+    assert "kept there" not in printed
+    for seed in (0, 1):
+        assert seed_run(tmp_path, seed=seed).record()["cached_features"] is False
+
+
 def test_how_many_images_are_scored_at_a_time_does_not_change_the_weights(own_images, tmp_path):
     states = []
     for batch_size in (3, 4):
