@@ -21,7 +21,7 @@ def augment(
 
     Args:
       image: (h, w, 3) uint8; 'quarter_turns' needs h = w.
-      mask: (h, w) bool.
+      mask: (h, w) bool or uint8.
       seed: (2,) integers; equal seeds give equal results.
       kinds: which of ``AUGMENTATIONS``.
 
@@ -72,7 +72,7 @@ def rotate_a_little(
     angle = tf.random.stateless_uniform([], seed, -ANGLE, ANGLE)
     rotated = rotate(tf.cast(image, tf.float32), angle, fill_mode="REFLECT")
     nearest = rotate(tf.cast(mask, tf.uint8), angle, interpolation="NEAREST", fill_mode="REFLECT")
-    return tf.cast(tf.round(rotated), tf.uint8), tf.cast(nearest, tf.bool)
+    return tf.cast(tf.round(rotated), tf.uint8), tf.cast(nearest, mask.dtype)
 
 
 def change_brightness(
