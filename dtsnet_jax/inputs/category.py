@@ -21,7 +21,7 @@ from data.region import region_files
 from data.textures import load_textures, textures_digest
 from dtsnet_jax.config import synthesize_every
 from dtsnet_jax.devices.processes import processes_here, together
-from dtsnet_jax.inputs.evaluation import EvaluationImages, decode_test_images, test_frame
+from dtsnet_jax.inputs.evaluation import EvaluationImages, decode_test_images, map_frame
 from dtsnet_jax.inputs.options import pixel_options, synthesis_options
 
 
@@ -213,7 +213,7 @@ class CategoryImages:
     def _decode_test(self) -> EvaluationImages:
         samples = self.catalog.test
         paths = [sample.path for sample in samples]
-        frame = test_frame(paths, self._options, self._config.scoring.measure_at)
+        frame = map_frame(paths, self._options, self._config.scoring.measure_at)
         count, whole = len(samples), not self._options.tile_size
         masks = image_bytes(count, frame.size, channels=1)
         _plan(

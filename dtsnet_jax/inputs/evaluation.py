@@ -118,7 +118,7 @@ class EvaluationImages:
         return stitched
 
 
-def test_frame(paths: Sequence[Path], options: PixelOptions, measure_at: int) -> PixelOptions:
+def map_frame(paths: Sequence[Path], options: PixelOptions, measure_at: int) -> PixelOptions:
     """How photographs lie in their score maps: as decoded, or where they are cut into tiles whole.
 
     Args:
@@ -147,7 +147,7 @@ def decode_test_images(
     Args:
       catalog: with test images.
       options: how photographs become arrays.
-      frame: how they lie in their score maps, of ``test_frame``.
+      frame: how they lie in their score maps, of ``map_frame``.
       regions: the file of each test image's region of interest, or None.
 
     Raises:

@@ -11,7 +11,9 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score
 
+from dtsnet_jax.evaluation.measure import measure
 from dtsnet_jax.evaluation.metrics import pixel_metrics, pro_per_image, ranking_metrics
+from dtsnet_jax.evaluation.scoring import Scores
 
 SHAPE = (2, 7, 6)
 MASKS = hnp.arrays(bool, SHAPE)
@@ -172,3 +174,33 @@ def test_good_images_only_add_good_pixels():
 def test_scores_that_are_not_finite_are_refused():
     with pytest.raises(ValueError, match="not finite"):
         pixel_metrics(np.ones((1, 2, 2), bool), np.full((1, 2, 2), np.nan))
+
+
+def test_pixels_that_do_not_count_might_as_well_not_be_there():
+    generator = np.random.default_rng(0)
+    masks = np.zeros((4, 20, 24), bool)
+    masks[1, 4:9, 3:8] = masks[2, 10:13, 10:20] = True
+    maps = (generator.random(masks.shape) + masks).astype(np.float32)
+    expected = pixel_metrics(masks, maps)
+    wider = [(0, 0), (0, 0), (5, 7)]
+    found = pixel_metrics(
+        np.pad(masks, wider, constant_values=True),
+        np.pad(maps, wider, constant_values=3),
+        np.pad(np.ones_like(masks), wider),
+    )
+    assert found == expected
+    assert pixel_metrics(masks, maps, ~masks) is None
+    assert pixel_metrics(masks, maps, masks) is None
+
+
+def test_defective_images_without_a_mask_count_whole_only():
+    labels = np.array([0, 0, 1, 1])
+    masks = np.zeros((4, 10, 10), bool)
+    masks[2, 2:4, 2:4] = True
+    maps = np.random.default_rng(0).random(masks.shape).astype(np.float32)
+    scores = Scores(maps, maps.max((1, 2)), None)
+    judged = np.array([True, True, True, False])
+    found = measure(labels, masks, scores, judged=judged)
+    assert found["metrics"]["pixel_auroc"] == pixel_metrics(masks[:3], maps[:3]).ranking.auroc
+    assert found["metrics"]["image_auroc"] == ranking_metrics(labels, scores.images).auroc
+    assert "pixel_auroc" not in measure(labels, None, scores, judged=labels == 0)["metrics"]

@@ -1,0 +1,138 @@
+"""How values become 8 bits, and how sizes change."""
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from data.images import MEAN_COLOUR, count_arrays, decode_image, decode_images, find_bit_depth
+from data.options import PixelOptions
+from dtsnet_jax.errors import UserError
+from tests.helpers import photograph, square
+from tests.miniature import save
+
+
+def write_deep(path, values):
+    """Stores uint16 values, grey or RGB, as they are."""
+    if path.suffix == ".tif":
+        tifffile.imwrite(path, values, photometric="rgb" if values.ndim == 3 else "minisblack")
+    else:
+        cv2.imwrite(str(path), values[..., ::-1] if values.ndim == 3 else values)
+    return path
+
+
+def deep_and_plain(tmp_path, bits, *, colour, suffix):
+    """The same picture with ``bits`` and with 8 bits a value."""
+    plain = np.asarray(photograph(0) if colour else photograph(0).convert("L"))
+    values = np.round(plain / 255 * (2**bits - 1)).astype(np.uint16)
+    deep = write_deep(tmp_path / f"deep{suffix}", values)
+    return deep, save(Image.fromarray(plain), tmp_path / "plain.png")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_every_depth_gives_the_same_pixels(tmp_path, bits, colour, suffix):
+    deep, plain = deep_and_plain(tmp_path, bits, colour=colour, suffix=suffix)
+    options = square(48, bit_depth=bits)
+    np.testing.assert_array_equal(decode_image(deep, options), decode_image(plain, options))
+
+
+@pytest.mark.parametrize(
+    ("largest", "bits"),
+    [(0, 8), (255, 8), (256, 10), (1023, 10), (1024, 12), (4095, 12), (16383, 14), (16384, 16)],
+)
+def test_the_smallest_depth_that_holds_all_values(tmp_path, largest, bits):
+    values = np.zeros((2, 20, 20), np.uint16)
+    values[1, 3, 4] = largest
+    paths = [write_deep(tmp_path / f"{i}.png", one) for i, one in enumerate(values)]
+    assert find_bit_depth([*paths, save(photograph(0), tmp_path / "plain.png")]) == bits
+
+
+def test_depth_of_colours_and_of_ordinary_files(tmp_path):
+    deep, plain = deep_and_plain(tmp_path, 12, colour=True, suffix=".png")
+    assert find_bit_depth([plain]) == 8
+    assert find_bit_depth([plain, deep]) == 12
+
+
+def test_values_beyond_the_depth_are_clipped_and_reported(tmp_path):
+    values = np.full((32, 32), 1023, np.uint16)
+    inside = write_deep(tmp_path / "inside.png", values)
+    beyond = write_deep(tmp_path / "beyond.png", values + 1)
+    decoded = decode_images([inside, beyond], square(32, bit_depth=10), what="images")
+    assert decoded.clipped == [beyond]
+    assert (decoded.images == 255).all()
+
+
+def test_rotation_of_deep_colours_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    plain = np.asarray(photograph(0))
+    deep = write_deep(tmp_path / "deep.png", plain.astype(np.uint16) * 257)
+    marked = tmp_path / "marked.png"  # Pillow cannot write it: the chunk is put in by hand
+    turned = save(Image.fromarray(plain), tmp_path / "t.png")
+    Image.fromarray(plain).save(turned, exif=exif)
+    content, donor = deep.read_bytes(), turned.read_bytes()
+    start = donor.index(b"eXIf") - 4
+    chunk = donor[start : start + 12 + int.from_bytes(donor[start : start + 4])]
+    marked.write_bytes(content[:33] + chunk + content[33:])
+    options = square(32)
+    np.testing.assert_array_equal(decode_image(marked, options), decode_image(turned, options))
+
+
+@pytest.mark.parametrize("size", [(32, 64), (96, 64), (64, 32)])
+def test_without_antialiasing_resizing_is_opencvs(tmp_path, size):
+    noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
+    path = save(Image.fromarray(noise), tmp_path / "noise.png")
+    (plain,) = decode_image(path, PixelOptions(size=size, antialias=False))
+    released = 255 * cv2.resize(noise / 255.0, size[::-1])
+    assert np.abs(plain - released).max() <= 1
+    (smooth,) = decode_image(path, PixelOptions(size=size))
+    assert np.abs(smooth - released).mean() > 13  # averaging takes the noise away
+
+
+def test_padding_is_of_one_colour_and_outside_the_photograph(tmp_path):
+    path = save(Image.new("RGB", (100, 50), (7, 8, 9)), tmp_path / "wide.png")
+    (image,) = decode_image(path, square(64, fit="pad"))
+    assert (image[16:48] == (7, 8, 9)).all()
+    assert (image[:16] == MEAN_COLOUR).all()
+    assert (image[48:] == MEAN_COLOUR).all()
+
+
+def test_cropping_takes_the_middle(tmp_path):
+    colours = np.zeros((50, 150, 3), np.uint8)
+    colours[:, 50:100] = 200
+    path = save(Image.fromarray(colours), tmp_path / "wide.png")
+    (image,) = decode_image(path, square(64, fit="crop"))
+    assert (image[:, 2:-2] == 200).all()
+
+
+def test_tiles_are_parts_of_the_photograph_in_order(tmp_path):
+    path = save(photograph(0, (64, 100)), tmp_path / "p.png")
+    options = square(32, tile_size=32)
+    tiles = decode_image(path, options)
+    pixels = np.asarray(photograph(0, (64, 100)))
+    assert count_arrays([path, path], options) == [8, 8]
+    np.testing.assert_array_equal(tiles[1], pixels[:32, 32:64])
+    np.testing.assert_array_equal(tiles[7], pixels[32:, 68:])
+    both = decode_images([path, path], options, what="images").images
+    np.testing.assert_array_equal(both, np.concatenate([tiles, tiles]))
+    with pytest.raises(UserError, match=r"p\.png' has 100×64 pixels, less than a tile of 65"):
+        count_arrays([path], square(32, tile_size=65))
+
+
+def test_files_that_are_too_large_are_refused_by_a_field(tmp_path):
+    path = save(Image.new("L", (2000, 1000)), tmp_path / "large.png")
+    with pytest.raises(UserError, match=r"large\.png' has 2 megapixels.*data\.max_megapixels=1;"):
+        decode_image(path, square(32, max_megapixels=1.0))
+    assert decode_image(path, square(32, max_megapixels=2.0)).shape == (1, 32, 32, 3)
+
+
+def test_a_large_jpeg_is_decoded_small_with_nearly_the_same_pixels(tmp_path):
+    path = tmp_path / "large.jpg"
+    picture = photograph(0, (4000, 6000))
+    picture.save(path, quality=95)
+    (drafted,) = decode_image(path, square(64))
+    expected = np.asarray(picture.resize((64, 64), Image.Resampling.BILINEAR)).astype(int)
+    assert np.abs(drafted - expected).mean() < 2
