@@ -10,7 +10,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 from tqdm import tqdm
 
-from data.catalog import Sample
+from data.catalog import IMAGE_FORMATS
 from dtsnet_jax.errors import UserError
 
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
@@ -40,7 +40,7 @@ def decode_image(path: Path, size: int) -> np.ndarray:
     aspect ratio is not kept (as in the paper); resizing is bilinear with antialiasing.
 
     Args:
-      path: a PNG, JPEG, BMP or TIFF file.
+      path: a file of one of the ``IMAGE_FORMATS``.
       size: height and width of the result.
 
     Returns:
@@ -50,60 +50,6 @@ def decode_image(path: Path, size: int) -> np.ndarray:
       UserError: the file is empty, cut short, no image, or of a number format with no known range.
     """
     return np.asarray(open_rgb(path).resize((size, size), Image.Resampling.BILINEAR))
-
-
-def decode_mask(path: Path, size: int, image_path: Path) -> np.ndarray:
-    """Decodes and resizes the mask of an image: everything that is not zero is defect.
-
-    In a JPEG, which blurs, everything above half is defect. After bilinear resizing, pixels of
-    which more than half is defect are.
-
-    Args:
-      path: the mask's file.
-      size: height and width of the result.
-      image_path: the image it belongs to, whose size it must have.
-
-    Returns:
-      (size, size) bool.
-
-    Raises:
-      UserError: the file cannot be decoded, or its size is not the image's.
-    """
-    coverage = Image.fromarray(open_mask(path, image_path).astype(np.float32))
-    return np.asarray(coverage.resize((size, size), Image.Resampling.BILINEAR)) > 0.5
-
-
-def open_mask(path: Path, image_path: Path) -> np.ndarray:
-    """Decodes a mask at its own size, see ``decode_mask``.
-
-    Returns:
-      (height, width) bool.
-
-    Raises:
-      UserError: the file cannot be decoded, or its size is not the image's.
-    """
-    check_mask_size(path, image_path)
-    mask = open_image(path)
-    if mask.mode in ("RGBA", "LA", "PA"):
-        mask = mask.convert("RGB")
-    values = np.asarray(mask)
-    if values.ndim == 3:
-        values = values.max(axis=-1)
-    return values > (127 if path.suffix.lower() in (".jpg", ".jpeg") else 0)
-
-
-def check_mask_size(path: Path, image_path: Path) -> None:
-    """Compares the sizes that the headers of a mask and of its image state.
-
-    Raises:
-      UserError: they differ, or a file is missing, empty or no image.
-    """
-    (width, height), (image_width, image_height) = image_size(path), image_size(image_path)
-    if (width, height) != (image_width, image_height):
-        raise UserError(
-            f"mask '{path}' is {width}×{height} pixels, but its image '{image_path}' is "
-            f"{image_width}×{image_height}; a mask has the size of its image."
-        )
 
 
 def open_image(path: Path) -> Image.Image:
@@ -139,7 +85,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         size = path.stat().st_size if path.is_file() else None
         found = "does not exist" if size is None else f"cannot be decoded ({size} bytes: {error})"
         raise UserError(
-            f"image '{path}' {found}; an intact PNG, JPEG, BMP or TIFF file was expected: replace "
+            f"image '{path}' {found}; an intact {IMAGE_FORMATS} file was expected: replace "
             "or remove it."
         ) from error
 
@@ -187,53 +133,6 @@ def decode_images(paths: Sequence[Path], size: int, *, what: str) -> np.ndarray:
         result[index] = decode_image(paths[index], size)
 
     run_with_progress(decode_into, len(paths), what)
-    return result
-
-
-def decode_masks(samples: Sequence[Sample], size: int) -> np.ndarray:
-    """Decodes the masks of samples; those without one get an empty mask.
-
-    Returns:
-      (n, size, size) bool.
-    """
-    result = np.zeros((len(samples), size, size), bool)
-
-    def decode_into(index: int) -> None:
-        sample = samples[index]
-        if sample.mask is not None:
-            result[index] = decode_mask(sample.mask, size, sample.path)
-
-    run_with_progress(decode_into, len(samples), "masks")
-    return result
-
-
-def decode_foregrounds(
-    parts: Sequence[tuple[Sequence[Path], Sequence[Path] | None]], size: int
-) -> np.ndarray:
-    """Decodes the foregrounds of training images.
-
-    Args:
-      parts: images and, in the same order, the files of their foregrounds; None where all of these
-        images is foreground.
-      size: height and width of the result.
-
-    Returns:
-      (n, size, size) bool for the images of all parts.
-
-    Raises:
-      UserError: a mask cannot be decoded, or has another size than its image.
-    """
-    result = np.ones((sum(len(images) for images, _ in parts), size, size), bool)
-    jobs, start = [], 0
-    for images, masks in parts:
-        jobs += [(start + i, masks[i], images[i]) for i in range(len(images)) if masks is not None]
-        start += len(images)
-
-    def decode_into(number: int) -> None:
-        index, mask, image = jobs[number]
-        result[index] = decode_mask(mask, size, image)
-
-    run_with_progress(decode_into, len(jobs), "foregrounds")
     return result
 
 

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from configs import default, variants
 from data.catalog import ALL
+from data.holdback import WAYS
 from data.options import MASK_KINDS
 from dtsnet_jax.errors import UserError, unknown_name
 from dtsnet_jax.model.backbones import get_backbone
@@ -19,6 +20,7 @@ CHOICES = {
     "protocol": ("final", "best_on_test"),
     "precision": ("float32", "bfloat16"),
     "student.bottleneck": tuple(BOTTLENECKS),
+    "data.held_back_by": WAYS,
     "synthesis.opacity_of": ("normal", "texture"),
 }
 MINIMA = {
@@ -48,6 +50,7 @@ ELSEWHERE = (
     "data.root",
     "data.category",
     "data.shard",
+    "data.invert_masks",
     "data.textures",
     "data.foreground",
     "train.epochs",

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,13 +13,8 @@ from ml_collections import ConfigDict
 from data.catalog import ALL, Catalog, share_catalogs, unite
 from data.files import files_digest
 from data.foreground import foreground_files
-from data.images import (
-    TrainingImages,
-    check_mask_size,
-    decode_foregrounds,
-    decode_images,
-    decode_masks,
-)
+from data.images import TrainingImages, decode_images
+from data.masks import decode_foregrounds, decode_masks, inspect_masks
 from data.memory import image_bytes, plan_memory, training_bytes
 from data.options import SynthesisOptions
 from data.readers import read_catalogs
@@ -32,22 +27,22 @@ def chosen_catalogs(config: ConfigDict) -> list[Catalog]:
     """Lists the images of the categories that a configuration chooses, its share if it has one.
 
     Raises:
-      UserError: an unknown name or category, a wrong root, missing files, a mask of another size
-        than its image (which would otherwise be found only after training).
+      UserError: an unknown name or category, a wrong root, missing files, a mask that cannot be
+        used (which would otherwise be found only after training).
     """
     catalogs = read_catalogs(
         config.data.name,
         config.data.root,
         config.data.category,
         held_back=config.data.held_back,
+        held_back_by=config.data.held_back_by,
     )
     if config.data.shard:
         index, count = parse_shard(config.data.shard)
         catalogs = share_catalogs(catalogs, count, lambda c: epochs_of(config, c.category))[index]
-    for catalog in catalogs:
-        for sample in catalog.test:
-            if sample.mask is not None:
-                check_mask_size(sample.mask, sample.path)
+    for index, catalog in enumerate(catalogs):
+        notes = inspect_masks(catalog.test, invert=config.data.invert_masks)
+        catalogs[index] = replace(catalog, notes=(*catalog.notes, *notes))
     return catalogs
 
 
@@ -171,9 +166,10 @@ class CategoryImages:
     def test_digest(self) -> str:
         """Of the contents of test images and masks, and of what kind each is."""
         samples = self.catalog.test
-        kinds = ",".join(sample.defect for sample in samples)
-        paths = [path for sample in samples for path in (sample.path, sample.mask)]
-        return f"{files_digest(paths)} {zlib.crc32(kinds.encode()):08x}"
+        inverted = self._config.data.invert_masks
+        kinds = ",".join(f"{sample.defect}:{len(sample.masks)}" for sample in samples)
+        paths = [path for sample in samples for path in (sample.path, *sample.masks)]
+        return f"{files_digest(paths)} {zlib.crc32(f'{kinds} {inverted}'.encode()):08x}"
 
     def batches(
         self, *, seed: int, batch_size: int, accumulate: int, first_step: int, last_step: int
@@ -227,7 +223,8 @@ class CategoryImages:
             }
         )
         images = decode_images([s.path for s in catalog.test], size, what="test images")
-        masks = decode_masks(catalog.test, size) if catalog.has_masks else None
+        inverted = self._config.data.invert_masks
+        masks = decode_masks(catalog.test, size, invert=inverted) if catalog.has_masks else None
         return EvaluationImages(catalog, images, masks)
 
     def normal_sample(self, count: int) -> np.ndarray:

@@ -23,6 +23,8 @@ from tests.helpers import MVTEC_TRAIN_IMAGES, ROOT
         ("synthesis.opacity", (0.5, 1.5), "[0, 1]"),
         ("student.temperature", 0.0, "more than 0"),
         ("train.checkpoint_minutes", -1.0, "0 or more"),
+        ("data.held_back", 1.0, "0 to below 1"),
+        ("data.held_back_by", "lst", "Did you mean 'last'"),
     ],
 )
 def test_values_that_cannot_work_are_refused(field, value, expected):

@@ -6,7 +6,8 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from data.catalog import Catalog
-from data.images import decode_images, decode_masks
+from data.images import decode_images
+from data.masks import decode_masks
 from data.memory import format_bytes, training_bytes
 from dtsnet_jax.config import rows_of
 from dtsnet_jax.inputs import Images, chosen_catalogs
@@ -59,8 +60,8 @@ def _prepare_category(config: ConfigDict, catalog: Catalog, images: Images) -> t
     decode_images([sample.path for sample in catalog.test], size, what="test images")
     masks = 0
     if catalog.has_masks:
-        decode_masks(catalog.test, size)
-        masks = sum(sample.mask is not None for sample in catalog.test)
+        decode_masks(catalog.test, size, invert=config.data.invert_masks)
+        masks = sum(bool(sample.masks) for sample in catalog.test)
     foregrounds, covered = 0, ""
     if training.foreground is not None:
         foregrounds, covered = len(training.foreground), f"{training.foreground.mean():.0%}"
