@@ -21,7 +21,7 @@ from dtsnet_jax.errors import UserError, first_line
 
 _AREAS = ("polygon", "rectangle", "circle", "mask")
 _NO_AREAS = ("line", "linestrip", "point", "points")
-_DAMAGES = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, OSError)
+_DAMAGES = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -104,16 +104,21 @@ def read_annotations(path: Path) -> Annotations | None:
     """Reads a JSON file once a process as long as it is unchanged.
 
     Args:
-      path: a file that exists.
+      path: the file.
 
     Returns:
       Its content; None if it is neither LabelMe's nor COCO's.
 
     Raises:
-      UserError: it is no JSON, or damaged.
+      UserError: it cannot be read, is no JSON, or damaged.
     """
-    status = path.stat()
-    return _read(path, status.st_size, status.st_mtime_ns)
+    try:
+        status = path.stat()
+        return _read(path, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise UserError(
+            f"'{path}' cannot be read ({error.strerror}); replace or remove it."
+        ) from error
 
 
 @cache
@@ -174,14 +179,17 @@ def _region(kind: str, points: np.ndarray, shape: dict, size: tuple[int, int]) -
     """One shape of LabelMe's."""
     if kind == "mask":  # a picture of the part of the image between two corners
         left, top = points.min(0).astype(int)
-        with Image.open(io.BytesIO(base64.b64decode(shape["mask"]))) as image:
-            patch = image.convert("L")
+        try:
+            patch = Image.open(io.BytesIO(base64.b64decode(shape["mask"]))).convert("L")
+        except OSError as error:
+            raise UserError(
+                "a shape of the kind 'mask' holds no picture; draw it again."
+            ) from error
         whole = Image.new("L", size)
         whole.paste(patch, (int(left), int(top)))
         return coco.encode(np.asfortranarray(np.asarray(whole) > 0, np.uint8))
     if kind == "rectangle":
-        (left, top), (right, bottom) = points.min(0), points.max(0)
-        points = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+        points = _corners(*points.min(0), *points.max(0))
     elif kind == "circle":  # its centre and a point on it
         angles = np.linspace(0, 2 * np.pi, 360, endpoint=False)
         radius = np.hypot(*(points[1] - points[0]))
@@ -196,6 +204,8 @@ def _coco(content: dict[str, Any]) -> tuple[Marks, ...]:
     result = []
     for entry in content["images"]:
         name = entry["file_name"]
+        if not isinstance(name, str):
+            raise UserError(f"the file_name of an image is {name!r}, expected a text; correct it.")
         size = _size(entry.get("width"), entry.get("height"), name)
         regions = [r for a in annotations.get(entry["id"], ()) for r in _segments(a, size)]
         areas = tuple(region for region in regions if region is not None)
@@ -214,9 +224,7 @@ def _segments(annotation: dict[str, Any], size: tuple[int, int]) -> Iterable[dic
             yield _polygon(points, size) if len(points) > 2 else None
     else:  # where nothing else is drawn, the box is what is marked
         left, top, width, height = annotation["bbox"]
-        yield _polygon(
-            np.array([(left, top), (left + width, top), (left + width, top + height),
-                      (left, top + height)], float), size)  # fmt: skip
+        yield _polygon(_corners(left, top, left + width, top + height), size)
 
 
 def _size(width: object, height: object, name: str) -> tuple[int, int]:
@@ -226,6 +234,10 @@ def _size(width: object, height: object, name: str) -> tuple[int, int]:
             "of pixels; export it again with the sizes of the images."
         )
     return width, height
+
+
+def _corners(left: float, top: float, right: float, bottom: float) -> np.ndarray:
+    return np.array([(left, top), (right, top), (right, bottom), (left, bottom)], float)
 
 
 def _polygon(points: np.ndarray, size: tuple[int, int]) -> dict:

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -168,10 +169,16 @@ def list_images(directory: Path) -> tuple[list[Path], list[Path]]:
 
 def is_folder(path: Path) -> bool:
     """Whether a folder can be seen there."""
-    try:
+    with suppress(OSError):  # what lies above may not be read, or the name is too long
         return path.is_dir()
-    except OSError:  # what lies above may not be read
-        return False
+    return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file can be seen there."""
+    with suppress(OSError):
+        return path.is_file()
+    return False
 
 
 def subfolders(directory: Path) -> list[Path]:

@@ -77,8 +77,6 @@ def check_mask_size(path: Path, image_path: Path) -> None:
 
 
 def _find_marks(path: Path, image_path: Path) -> Marks:
-    if not path.is_file():
-        raise UserError(f"mask '{path}' does not exist; restore it.")
     annotations = read_annotations(path)
     marks = annotations.find(image_path) if annotations else None
     if marks is None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from data.archives import download_directory, find_tree
-from data.catalog import ALL, Catalog
+from data.catalog import ALL, Catalog, is_file, is_folder
 from data.layouts import btad, elpv, folder, mvtec_ad, table, visa
 from dtsnet_jax.errors import UserError, unknown_name
 
@@ -63,9 +63,9 @@ def _find_root(name: str, root: str) -> Path:
             "with --config.data.root=DIR."
         )
     directory = Path(root).expanduser() if root else download_directory()
-    if reader is folder and directory.is_file():
+    if reader is folder and is_file(directory):
         return _check_table(directory)
-    if root and not directory.is_dir():
+    if root and not is_folder(directory):
         raise UserError(f"data.root is '{root}', which is no directory; give an existing one.")
     if reader in PUBLISHED:
         return find_tree(reader.CATEGORIES, reader.ARCHIVE, directory, fetch=not root)

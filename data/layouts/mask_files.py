@@ -48,7 +48,7 @@ def find_masks(listing: Listing) -> tuple[list[Sample], list[Path], list[str]]:
 
     Returns:
       The defective images in the same order, with their masks if they have any; the files that are
-      neither images nor masks; and notes on masks that belong to no defective image.
+      neither images nor masks; and notes on masks that are not used.
 
     Raises:
       UserError: it is unclear which mask belongs to which image, or JSON cannot be read.
@@ -233,6 +233,6 @@ def _notes(
         )
     for content in named:
         if content.path not in used:
-            first = f", but for example '{content.marks[0].name}'" if content.marks else ""
-            notes.append(f"masks: '{content.path}' names no defective image{first}")
+            first = f"for example '{content.marks[0].name}'" if content.marks else "none"
+            notes.append(f"masks: '{content.path}' is used for no image; it names {first}")
     return notes

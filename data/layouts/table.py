@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data.annotations import read_annotations
-from data.catalog import ALL, DEFECTIVE, GOOD, GOOD_NAMES, Catalog, Sample, by_name
+from data.catalog import ALL, DEFECTIVE, GOOD, GOOD_NAMES, Catalog, Sample, by_name, is_file
 from data.holdback import hold_back
 from data.layouts.mask_files import find_named
 from data.masks import ANNOTATION_SUFFIX
@@ -38,6 +38,10 @@ class _Row:
 
     def __getitem__(self, column: str) -> str:
         return self.cells[column]
+
+    @property
+    def split(self) -> str:
+        return self["split"].lower()
 
     def error(self, what: str) -> UserError:
         return UserError(f"{self.where}: {what}")
@@ -70,7 +74,7 @@ def read(table: Path, category: str, *, held_back: float, held_back_by: str) -> 
     rows, notes = _read_rows(table)
     rows = by_name((row for row in rows if row["category"] == category), lambda row: row["image"])
     _refuse_repeated(rows)
-    pairs = [(row["split"], _sample(table, row)) for row in rows]
+    pairs = [(row.split, _sample(table, row)) for row in rows]
     samples = _named_only([sample for _, sample in pairs])
     by_split = {
         split: [s for s, (its, _) in zip(samples, pairs, strict=True) if its == split]
@@ -88,6 +92,8 @@ def _read_rows(table: Path) -> tuple[list[_Row], list[str]]:
     """The lines that are not empty, and a note on columns that have no meaning here."""
     try:
         text = table.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"'{table}' cannot be read ({error.strerror}); replace it.") from error
     except UnicodeDecodeError as error:
         raise UserError(
             f"'{table}' is not encoded in UTF-8; save it as 'CSV UTF-8', as spreadsheets call it."
@@ -135,8 +141,9 @@ def _check_columns(table: Path, columns: list[str]) -> list[str]:
 
 
 def _row(table: Path, where: str, columns: list[str], cells: list[str]) -> _Row:
-    texts = (cell.strip() for cell in cells)
-    row = _Row(where, dict.fromkeys(_COLUMNS, "") | dict(zip(columns, texts, strict=False)))
+    given = dict.fromkeys(columns, "")
+    given |= zip(columns, (cell.strip() for cell in cells), strict=False)
+    row = _Row(where, dict.fromkeys(_COLUMNS, "") | {"category": table.stem} | given)
     if len(cells) > len(columns) and any(cell.strip() for cell in cells[len(columns) :]):
         raise row.error(
             f"{len(cells)} cells, but the header has {len(columns)}; quote cells that hold the "
@@ -145,13 +152,10 @@ def _row(table: Path, where: str, columns: list[str], cells: list[str]) -> _Row:
     for column in _NEEDED:
         if not row[column]:
             raise row.error(f"the column '{column}' is empty; fill it.")
-    row.cells["split"] = row["split"].lower()
-    if row["split"] not in _SPLITS:
+    if row.split not in _SPLITS:
         raise row.error(f"split is '{row['split']}', expected train, test or nothing.")
-    if "category" not in columns:
-        row.cells["category"] = table.stem
-    name = row["category"]
-    if not name or name == ALL or set(name) & set("/\\,") or name.startswith("."):
+    name = given.get("category")
+    if name is not None and (name in ("", ALL) or name[0] == "." or set(name) & set("/\\,")):
         raise row.error(
             f"category is '{name}', expected a name without '/' or ',' that is not '{ALL}'."
         )
@@ -179,7 +183,7 @@ def _sample(table: Path, row: _Row) -> Sample:
                 "correct one of them."
             )
         return Sample(path, GOOD, group=row["group"])
-    if row["split"] == "train":
+    if row.split == "train":
         raise row.error(
             f"the label is '{row['label']}' and the split 'train', but only good images are "
             "learned; set the split to 'test'."
@@ -194,8 +198,8 @@ def _sample(table: Path, row: _Row) -> Sample:
 
 
 def _existing(table: Path, row: _Row, column: str, name: str) -> Path:
-    path = table.parent / Path(name.replace("\\", "/")).expanduser()
-    if not path.is_file():
+    path = table.parent / name.replace("\\", "/")
+    if not is_file(path):
         raise row.error(f"{column} '{name}' does not exist; expected '{path}'.")
     return path
 
@@ -209,7 +213,7 @@ def _named_only(samples: list[Sample]) -> list[Sample]:
                 users.setdefault(mask, []).append(sample.path)
     without: set[tuple[Path, Path]] = set()
     for file, images in users.items():
-        rivals = [sample.path for sample in samples if sample.path not in set(images)]
+        rivals = [sample.path for sample in samples if file not in sample.masks]
         named = find_named([read_annotations(file)], images, rivals)
         without.update((file, image) for image in images if image not in named)
     return [

@@ -70,7 +70,10 @@ BAD_LABELME = {
     "a point far away": (labelme("i.png", FAR), "far outside"),
     "no number": (labelme("i.png", shape("polygon", [[1, 1], [2, "x"], [3, 3]])), "is damaged"),
     "no points": (labelme("i.png", {"label": "x"}), "is damaged"),
-    "a broken bitmap": (labelme("i.png", shape("mask", [[0, 0], [1, 1]], mask="AA==")), "damaged"),
+    "a broken bitmap": (
+        labelme("i.png", shape("mask", [[0, 0], [1, 1]], mask="AA==")),
+        "no picture",
+    ),
     "no text": ('{"shapes": [3], "imageWidth": 3, "imageHeight": 3}', "is damaged"),
 }
 
@@ -107,6 +110,9 @@ def test_coco_without_sizes_or_names_is_refused(tmp_path):
     content["images"][0]["height"] = 0
     with pytest.raises(UserError, match=r"'i\.png' is stated as 48×0, expected whole numbers"):
         read_annotations(write(tmp_path / "a.json", json.dumps(content)))
+    content["images"][0] |= {"height": 40, "file_name": 3}
+    with pytest.raises(UserError, match="the file_name of an image is 3, expected a text"):
+        read_annotations(write(tmp_path / "c.json", json.dumps(content)))
     del content["images"][0]["file_name"]
     with pytest.raises(UserError, match=r"a\.json' is damaged.*file_name"):
         read_annotations(

@@ -16,7 +16,7 @@ def reference(seed=0):
     return np.asarray(resized).astype(int)
 
 
-@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "TIFF", "ppm"])
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "TIFF", "ppm", "jp2"])
 def test_lossless_formats_give_the_same_pixels(tmp_path, suffix):
     path = save(photograph(0), tmp_path / f"ä part.{suffix}")
     image = decode_image(path, SIZE)

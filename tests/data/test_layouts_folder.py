@@ -63,5 +63,7 @@ class TestWrongRoots:
     def test_that_do_not_exist(self, tmp_path):
         with pytest.raises(UserError, match="is no directory; give an existing one"):
             read(tmp_path / "nowhere")
+        with pytest.raises(UserError, match="is no directory; give an existing one"):
+            read(tmp_path / ("x" * 300))
         with pytest.raises(UserError, match=r"data\.root is empty; give the directory"):
             read_catalogs("folder", "", "", **NOTHING_HELD_BACK)

@@ -159,7 +159,7 @@ class TestWhichMaskBelongsToWhichImage:
         catalog = read(own.root)
         assert masks_of(catalog) == {"scratch": []}
         assert catalog.notes == (
-            f"masks: '{own.root / 'a.json'}' names no defective image, but for example "
+            f"masks: '{own.root / 'a.json'}' is used for no image; it names for example "
             "'normal/001.png'",
         )
 

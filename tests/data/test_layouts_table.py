@@ -112,6 +112,7 @@ MISTAKES = {
         {"header": "image,label,größe", "encoding": "latin-1"},
     ),
     "a file is missing": ("line 2: image 'images/99.png' does not exist", "images/99.png,good,,"),
+    "a name is too long": (f"line 2: image '{'x' * 300}' does not exist", "x" * 300 + ",good,,"),
     "a mask is missing": ("line 2: mask 'n.png' does not exist", "images/1.png,x,,n.png"),
     "a mask is no mask": ("line 2: mask '.*o.json' is neither JSON of", "images/1.png,x,,o.json"),
     "no label": ("line 2: the column 'label' is empty", "images/1.png,,,"),
