@@ -29,7 +29,8 @@ def get_config() -> ConfigDict:
 
     config.data = ConfigDict()
     config.data.name = "folder"  # folder, elpv, mvtec_ad, visa or btad
-    config.data.root = ""  # directory of the images or of the archive; "": elpv's, or download
+    config.data.root = ""  # directory of the images or of the archive, or a table of images (CSV);
+    # "": elpv's, or download
     config.data.category = ""  # one name, or several with commas; empty: all, one model for each;
     # "all": all in one model, which is measured on each of them
     config.data.shard = ""  # "i/n": the i-th of n shares of the categories, i from 0 on
@@ -42,7 +43,9 @@ def get_config() -> ConfigDict:
     config.data.tile_size = 0  # pixels: squares that photographs are cut into; 0: they are not
     config.data.tile_overlap = 0  # pixels of the photograph that neighbouring tiles share
     config.data.region = ""  # where to look: a mask for all images, or a directory of masks
-    config.data.held_back = 0.2  # folder: share of the normal images that are kept for testing
+    config.data.held_back = 0.2  # folder, elpv: share of the good images that is kept for testing
+    config.data.held_back_by = "spread"  # over the order of names; or group, or last by name
+    config.data.invert_masks = False  # True: zero marks the defect
     config.data.textures = "dtd"  # dtd: by TFDS; a directory; scikit-image: its photographs; paper
     config.data.foreground = "none"  # M_f: isnet (paper), threshold, none, or a directory of masks
     config.data.foreground_model = ""  # isnet: path of its ONNX file; empty: found or downloaded

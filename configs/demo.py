@@ -17,6 +17,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
     config.encoder.name = "efficientnet_lite0"
     config.data.name = "elpv"
     config.data.category = "mono"
+    config.data.held_back = 0.4
     config.data.textures = "scikit-image"
     config.synthesis.gray_textures = True
     config.train.epochs = 10

@@ -1,6 +1,8 @@
-"""Your own photographs: DIR/normal/, optionally DIR/defective/ and DIR/masks/.
+"""Your own photographs: DIR/normal/, optionally DIR/defective/ and DIR/masks/; a tree; a table.
 
     python launch.py --config configs/folder.py --config.data.root=DIR
+
+Every layout is described where it is read: ``data/layouts/{own,train_test,table,mask_files}.py``.
 
 Textures for the synthesised anomalies are scikit-image's sample photographs unless you name a
 directory with --config.data.textures=DTD. Variants: see ``configs/variants.py``.

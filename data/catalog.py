@@ -1,15 +1,28 @@
 """What a data set consists of: a list of files with labels, before anything is decoded."""
 
+import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn, TypeVar
+
+from natsort import natsorted, ns
 
 from dtsnet_jax.errors import UserError
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".jp2", ".j2k"}
+    | {".pgm", ".ppm", ".pbm"}
+)
+IMAGE_FORMATS = "PNG, JPEG, WebP, BMP, TIFF, JPEG 2000, PGM, PPM or PBM"  # as messages name them
 GOOD = "good"
+GOOD_NAMES = ("good", "normal", "ok")  # what folders and tables call it
+DEFECTIVE = "defective"  # where the kind of defect has no name
 ALL = "all"  # what one model for all categories is called
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -19,12 +32,15 @@ class Sample:
     Attributes:
       path: the image file.
       defect: 'good', or the kind of defect.
-      mask: the file that marks the defect, None for good images and where there are no masks.
+      masks: the files that mark the defect, which is their union; none for good images and where
+        there are no masks.
+      group: images of the same group belong together, as those of one batch or camera do.
     """
 
     path: Path
     defect: str = GOOD
-    mask: Path | None = None
+    masks: tuple[Path, ...] = ()
+    group: str = ""
 
     @property
     def label(self) -> int:
@@ -41,6 +57,7 @@ class Catalog:
       train: good images to learn from.
       test: images to score; may be empty.
       ignored: files that lie among the images but are none.
+      notes: what else the user should know of what was found, a line each.
       texture: the images are filled by a surface; there is no background to leave out.
       parts: the categories that were joined to this one, in the order of their images.
     """
@@ -49,6 +66,7 @@ class Catalog:
     train: tuple[Sample, ...]
     test: tuple[Sample, ...]
     ignored: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
     texture: bool = False
     parts: tuple["Catalog", ...] = ()
 
@@ -62,9 +80,8 @@ class Catalog:
 
     @property
     def has_masks(self) -> bool:
-        """Whether every defective test image has a mask, so that pixels can be judged."""
-        defective = [s for s in self.test if s.label]
-        return bool(defective) and all(s.mask is not None for s in defective)
+        """Whether any defective test image has a mask, so that pixels can be judged."""
+        return any(sample.masks for sample in self.test if sample.label)
 
     def describe(self) -> str:
         """Counts per split and kind, with the first file of each, one line a kind."""
@@ -75,13 +92,24 @@ class Catalog:
                 lines.append(f"  {split:<5} {defect:<20} {count:>6}  first: {first}")
         if not self.test:
             lines.append("  test  none: the model is trained, nothing can be measured")
-        elif not self.has_masks:
-            lines.append("  masks none: metrics are for whole images only")
+        else:
+            lines.append(f"  masks {self._describe_masks()}")
         if self.ignored:
             names = ", ".join(str(path) for path in self.ignored[:3])
             more = ", …" if len(self.ignored) > 3 else ""
             lines.append(f"  ignored, no image: {len(self.ignored)} files ({names}{more})")
+        lines += [f"  {note}" for note in self.notes]
         return "\n".join(lines)
+
+    def _describe_masks(self) -> str:
+        defective = [sample for sample in self.test if sample.label]
+        without = [sample for sample in defective if not sample.masks]
+        if len(without) == len(defective):
+            return "none: metrics are for whole images only"
+        found = f"of {len(defective) - len(without)} of {len(defective)} defective images"
+        if not without:
+            return found
+        return f"{found}; metrics of pixels leave the others out, first: {without[0].path}"
 
 
 def unite(catalogs: Sequence[Catalog]) -> Catalog:
@@ -120,22 +148,81 @@ def share_catalogs(
 
 
 def list_images(directory: Path) -> tuple[list[Path], list[Path]]:
-    """Finds the images below a directory, in the order of their names.
+    """Finds the images below a directory, in the order of their names as people count: 9, 10.
+
+    Links to directories are followed.
 
     Returns:
       The images, and the other files (hidden ones left out).
 
     Raises:
-      UserError: the directory does not exist.
+      UserError: the directory does not exist, one may not be read, or a link leads back to a
+        directory around it.
     """
     if not directory.is_dir():
         raise UserError(f"'{directory}' is no directory; a directory of images was expected.")
-    files = sorted(
-        path
-        for path in directory.rglob("*")
-        if path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(directory).parts)
-    )
+    files = by_name(_walk(directory), lambda path: path.relative_to(directory).as_posix())
     images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     others = [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
     return images, others
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder can be seen there."""
+    with suppress(OSError):  # what lies above may not be read, or the name is too long
+        return path.is_dir()
+    return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file can be seen there."""
+    with suppress(OSError):
+        return path.is_file()
+    return False
+
+
+def subfolders(directory: Path) -> list[Path]:
+    """The folders in a directory, in the order of their names, hidden ones left out.
+
+    Raises:
+      UserError: the directory may not be read.
+    """
+    try:
+        folders = [p for p in directory.iterdir() if is_folder(p) and not p.name.startswith(".")]
+    except OSError as error:
+        _refuse_unreadable(error)
+    return by_name(folders, lambda folder: folder.name)
+
+
+def by_name(items: Iterable[T], name: Callable[[T], str]) -> list[T]:
+    """Sorts by name as people count, 9 before 10, whatever the order before.
+
+    Args:
+      items: anything.
+      name: its name, which may be a path with '/'.
+    """
+    # Sorted before, because '1' and '01' count as equal.
+    return natsorted(sorted(items, key=name), key=name, alg=ns.PATH)
+
+
+def _walk(directory: Path) -> Iterator[Path]:
+    """Yields the files below a directory, hidden ones left out."""
+    chains = {directory: (directory.resolve(),)}  # the real directories around each, and its own
+    for current, names, files in os.walk(directory, onerror=_refuse_unreadable, followlinks=True):
+        chain = chains.pop(Path(current))
+        names[:] = [name for name in names if not name.startswith(".")]
+        for path in (Path(current, name) for name in names):
+            real = path.resolve()
+            if real in chain:
+                raise UserError(
+                    f"'{path}' is a link to '{real}', a directory that it lies in, so that the "
+                    "search for images would never end; remove the link."
+                )
+            chains[path] = (*chain, real)
+        yield from (Path(current, name) for name in files if not name.startswith("."))
+
+
+def _refuse_unreadable(error: OSError) -> NoReturn:
+    raise UserError(
+        f"directory '{error.filename}' cannot be read ({error.strerror}); allow it, or move it."
+    ) from error

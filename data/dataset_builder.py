@@ -11,7 +11,8 @@ import tensorflow_datasets as tfds
 from data.archives import download_directory, find_tree
 from data.catalog import Sample
 from data.foreground import foreground_files
-from data.images import image_size, open_mask
+from data.images import image_size
+from data.masks import open_mask, open_masks
 from data.options import PixelOptions
 
 
@@ -83,17 +84,14 @@ class AnomalyDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=T
         for index, sample in enumerate(samples):
             name = sample.path.relative_to(root).as_posix()
             shape = image_size(sample.path)[::-1]
-            mask = np.zeros(shape, bool)
-            if sample.mask is not None:
-                mask = open_mask(sample.mask, sample.path)
             foreground = np.ones(shape, bool)
             if foregrounds is not None:
-                foreground = open_mask(foregrounds[index], sample.path)
+                foreground = open_mask(foregrounds[index], sample.path, invert=False)
             yield (
                 name,
                 {
                     "image": sample.path,
-                    "mask": _to_png(mask),
+                    "mask": _to_png(open_masks(sample, invert=False)),
                     "label": sample.label,
                     "defect": sample.defect,
                     "file_name": name,

@@ -168,18 +168,14 @@ def _digest(path: Path, size: int, modified: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def files_digest(paths: Sequence[Path | None]) -> str:
+def files_digest(paths: Sequence[Path]) -> str:
     """One SHA-256 for the contents of several files in their order, wherever they lie.
-
-    Args:
-      paths: the files; None stands for an absent one.
 
     Raises:
       UserError: one cannot be read.
     """
     with ThreadPoolExecutor() as pool:
-        digests = pool.map(lambda path: "-" if path is None else file_digest(path), paths)
-        return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+        return hashlib.sha256("\n".join(pool.map(file_digest, paths)).encode()).hexdigest()
 
 
 def download(address: str, path: Path, *, check: Callable[[Path], None]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 from tqdm import tqdm
 
+from data.catalog import IMAGE_FORMATS
 from data.geometry import Placement, placements
 from data.options import BIT_DEPTHS, PixelOptions
 from dtsnet_jax.errors import UserError
@@ -92,39 +93,6 @@ def _megapixels(path: Path) -> float:
     return width * height / 1e6
 
 
-def open_mask(path: Path, image_path: Path) -> np.ndarray:
-    """Decodes a mask at its own size, see ``decode_mask``.
-
-    Returns:
-      (height, width) bool.
-
-    Raises:
-      UserError: the file cannot be decoded, or its size is not the image's.
-    """
-    check_mask_size(path, image_path)
-    mask = open_image(path)
-    if mask.mode in ("RGBA", "LA", "PA"):
-        mask = mask.convert("RGB")
-    values = np.asarray(mask)
-    if values.ndim == 3:
-        values = values.max(axis=-1)
-    return values > (127 if path.suffix.lower() in (".jpg", ".jpeg") else 0)
-
-
-def check_mask_size(path: Path, image_path: Path) -> None:
-    """Compares the sizes that the headers of a mask and of its image state.
-
-    Raises:
-      UserError: they differ, or a file is missing, empty or no image.
-    """
-    (width, height), (image_width, image_height) = image_size(path), image_size(image_path)
-    if (width, height) != (image_width, image_height):
-        raise UserError(
-            f"mask '{path}' is {width}×{height} pixels, but its image '{image_path}' is "
-            f"{image_width}×{image_height}; a mask has the size of its image."
-        )
-
-
 def open_image(path: Path) -> Image.Image:
     """Decodes an image file as it is, but for a rotation noted in EXIF.
 
@@ -163,7 +131,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         size = path.stat().st_size if path.is_file() else None
         found = "does not exist" if size is None else f"cannot be decoded ({size} bytes: {error})"
         raise UserError(
-            f"image '{path}' {found}; an intact PNG, JPEG, BMP or TIFF file was expected: replace "
+            f"image '{path}' {found}; an intact {IMAGE_FORMATS} file was expected: replace "
             "or remove it."
         ) from error
 
@@ -178,7 +146,7 @@ def open_rgb(path: Path, options: PixelOptions) -> Photograph:
     half, quarter or eighth of its size, as long as that is twice what is needed.
 
     Args:
-      path: the file.
+      path: a file of one of the ``IMAGE_FORMATS``.
       options: of these ``bit_depth``, ``max_megapixels`` and, for large files, the rest.
 
     Raises:

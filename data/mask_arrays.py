@@ -8,13 +8,8 @@ import numpy as np
 from PIL import Image
 
 from data.catalog import Sample
-from data.images import (
-    check_mask_size,
-    count_arrays,
-    open_mask,
-    placements_of,
-    run_with_progress,
-)
+from data.images import count_arrays, placements_of, run_with_progress
+from data.masks import check_mask_size, open_mask, open_masks
 from data.options import PixelOptions
 
 Parts = Sequence[tuple[Sequence[Path], Sequence[Path] | None]]
@@ -34,7 +29,7 @@ def decode_mask(path: Path, options: PixelOptions, image_path: Path) -> np.ndarr
     Raises:
       UserError: the file cannot be decoded, or its size is not the image's.
     """
-    return _resized(open_mask(path, image_path), options, image_path)
+    return _resized(open_mask(path, image_path, invert=False), options, image_path)
 
 
 def _resized(mask: np.ndarray, options: PixelOptions, image_path: Path) -> np.ndarray:
@@ -47,8 +42,13 @@ def _resized(mask: np.ndarray, options: PixelOptions, image_path: Path) -> np.nd
     )
 
 
-def decode_masks(samples: Sequence[Sample], options: PixelOptions) -> np.ndarray:
+def decode_masks(samples: Sequence[Sample], options: PixelOptions, *, invert: bool) -> np.ndarray:
     """Decodes the masks of samples that are not cut into tiles; without one a mask is empty.
+
+    Args:
+      samples: images with or without masks.
+      options: how the images are decoded.
+      invert: whether black marks the defect.
 
     Returns:
       (n, height, width) bool; pixels of which more than half is defect are, antialiased whatever
@@ -62,8 +62,9 @@ def decode_masks(samples: Sequence[Sample], options: PixelOptions) -> np.ndarray
 
     def decode_into(index: int) -> None:
         sample = samples[index]
-        if sample.mask is not None:
-            result[index] = decode_mask(sample.mask, options, sample.path)[0] > 0.5
+        if sample.masks:
+            mask = open_masks(sample, invert=invert)
+            result[index] = _resized(mask, options, sample.path)[0] > 0.5
 
     run_with_progress(decode_into, len(samples), "masks")
     return result
@@ -126,7 +127,8 @@ def decode_valid(
     starts = [0, *np.cumsum(count_arrays(images, options))]
     result = np.ones((starts[-1], *options.size), bool)
     # One mask for all images of a fixed camera is decoded once.
-    shared = open_mask(regions[0], images[0]) if regions and len(set(regions)) == 1 else None
+    single = regions is not None and len(set(regions)) == 1
+    shared = open_mask(regions[0], images[0], invert=False) if single else None
 
     def decode_into(index: int) -> None:
         image, valid = images[index], result[starts[index] : starts[index + 1]]

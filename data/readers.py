@@ -3,24 +3,27 @@
 from pathlib import Path
 
 from data.archives import download_directory, find_tree
-from data.catalog import ALL, Catalog
-from data.layouts import btad, elpv, folder, mvtec_ad, visa
+from data.catalog import ALL, Catalog, is_file, is_folder
+from data.layouts import btad, elpv, folder, mvtec_ad, table, visa
 from dtsnet_jax.errors import UserError, unknown_name
 
 READERS = {"folder": folder, "elpv": elpv, "mvtec_ad": mvtec_ad, "visa": visa, "btad": btad}
 PUBLISHED = (mvtec_ad, visa, btad)  # as archives
 
 
-def read_catalogs(name: str, root: str, category: str, *, held_back: float) -> list[Catalog]:
+def read_catalogs(
+    name: str, root: str, category: str, *, held_back: float, held_back_by: str
+) -> list[Catalog]:
     """Lists the images of the chosen categories.
 
     Args:
       name: a key of ``READERS``.
-      root: the directory of the images, or of a data set's archive; empty for ELPV, which comes
-        with its package, and for data sets that shall be downloaded.
+      root: the directory of the images, their table, or the directory of a data set's archive;
+        empty for ELPV, which comes with its package, and for data sets that shall be downloaded.
       category: one name or several with commas; empty or 'all' for all (of ELPV's, 'all' leaves out
         'both', which holds the images of the others).
-      held_back: for 'folder', share of the normal images that is kept for testing.
+      held_back: for 'folder' and 'elpv', share of the good images that is kept for testing.
+      held_back_by: how these are chosen, see ``data.holdback``.
 
     Returns:
       One catalog a category, in the order asked for.
@@ -37,7 +40,8 @@ def read_catalogs(name: str, root: str, category: str, *, held_back: float) -> l
         category = ",".join(elpv.DISJOINT_CATEGORIES) if reader is elpv else ""
     directory = _find_root(name, root)
     chosen = _chosen(category, reader.categories(directory))
-    options = {"held_back": held_back} if reader is folder else {}
+    options = {"held_back": held_back, "held_back_by": held_back_by}
+    options = {} if reader in PUBLISHED else options
     return [reader.read(directory, one, **options) for one in chosen]
 
 
@@ -55,12 +59,23 @@ def _find_root(name: str, root: str) -> Path:
         return elpv.default_root()
     if not root and reader not in PUBLISHED:
         raise UserError(
-            f"data.root is empty; give the directory of the images of '{name}' with "
-            "--config.data.root=DIR."
+            f"data.root is empty; give the directory of the images of '{name}' (or their table) "
+            "with --config.data.root=DIR."
         )
     directory = Path(root).expanduser() if root else download_directory()
-    if root and not directory.is_dir():
+    if reader is folder and is_file(directory):
+        return _check_table(directory)
+    if root and not is_folder(directory):
         raise UserError(f"data.root is '{root}', which is no directory; give an existing one.")
     if reader in PUBLISHED:
         return find_tree(reader.CATEGORIES, reader.ARCHIVE, directory, fetch=not root)
     return directory
+
+
+def _check_table(path: Path) -> Path:
+    if path.suffix.lower() not in table.SUFFIXES:
+        raise UserError(
+            f"data.root is '{path}', a file that is no table; give a directory, or save the table "
+            "as CSV."
+        )
+    return path

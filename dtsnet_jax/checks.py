@@ -3,6 +3,7 @@
 from ml_collections import ConfigDict
 
 from data.catalog import ALL
+from data.holdback import WAYS
 from data.options import AUGMENTATIONS, BIT_DEPTHS, FITS, MASK_KINDS
 from dtsnet_jax.config import get_field, image_shape, parse_shard, rows_of
 from dtsnet_jax.errors import UserError, unknown_name
@@ -12,6 +13,7 @@ from dtsnet_jax.model.dtsnet import BOTTLENECKS
 CHOICES = {
     "detector": ("student", "knn"),
     "data.fit": FITS,
+    "data.held_back_by": WAYS,
     "data.bit_depth": (0, *BIT_DEPTHS),
     "protocol": ("final", "best_on_test"),
     "precision": ("float32", "bfloat16"),

@@ -19,6 +19,7 @@ ELSEWHERE = (
     "data.root",
     "data.category",
     "data.shard",
+    "data.invert_masks",
     "data.textures",
     "data.foreground",
     "data.region",

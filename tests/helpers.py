@@ -31,6 +31,7 @@ MVTEC_TRAIN_IMAGES = {
     "toothbrush": 60, "transistor": 213, "zipper": 240,
 }  # fmt: skip
 KEY = jax.random.key(0)
+NOTHING_HELD_BACK = {"held_back": 0.0, "held_back_by": "spread"}
 SMALL = {
     "encoder.name": "tiny",
     "encoder.weights": str(tiny.WEIGHTS),

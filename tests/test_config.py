@@ -27,6 +27,8 @@ from tests.helpers import MVTEC_TRAIN_IMAGES, ROOT
         ("train.checkpoint_minutes", -1.0, "0 or more"),
         ("train.augment", ("flip",), "'flips', 'quarter_turns', 'rotations', 'brightness'"),
         ("train.augment", ("flips", "flips"), "each once"),
+        ("data.held_back", 1.0, "0 to below 1"),
+        ("data.held_back_by", "lst", "Did you mean 'last'"),
     ],
 )
 def test_values_that_cannot_work_are_refused(field, value, expected):

@@ -3,18 +3,18 @@
 The images come with the package ``elpv-dataset`` (CC BY-NC-SA 4.0, non-commercial). Each cell has
 the probability with which it is defective: 0, 1/3, 2/3 or 1; there are no masks. The good cells
 are those of probability 0, the defective ones those of probability 1; cells in between are not
-used. The first 60 % of the good cells by file name are for training, the rest for testing.
+used. Some of the good cells are held back for testing.
 """
 
 import importlib.util
 from pathlib import Path
 
-from data.catalog import Catalog, Sample
+from data.catalog import DEFECTIVE, Catalog, Sample, by_name
+from data.holdback import hold_back
 from dtsnet_jax.errors import UserError
 
 DISJOINT_CATEGORIES = ("mono", "poly")
 CATEGORIES = (*DISJOINT_CATEGORIES, "both")
-TRAIN_PERCENT = 60
 
 
 def categories(root: Path) -> list[str]:
@@ -38,12 +38,14 @@ def default_root() -> Path:
     return Path(spec.origin).parent / "data"
 
 
-def read(root: Path, category: str) -> Catalog:
+def read(root: Path, category: str, *, held_back: float, held_back_by: str) -> Catalog:
     """Lists the cells of one kind.
 
     Args:
       root: the directory with 'labels.csv' and 'images/'.
       category: 'mono', 'poly' or 'both'.
+      held_back: share of the good cells, from 0 to below 1, that is held back.
+      held_back_by: how these are chosen, see ``data.holdback``; the cells have no groups.
 
     Raises:
       UserError: the labels cannot be read.
@@ -65,7 +67,7 @@ def read(root: Path, category: str) -> Catalog:
             if probability == 0.0:
                 good.append(Sample(root / name))
             elif probability == 1.0:
-                defective.append(Sample(root / name, "defective"))
-    good.sort(key=lambda sample: sample.path.name)
-    split = len(good) * TRAIN_PERCENT // 100
-    return Catalog(category, tuple(good[:split]), (*good[split:], *defective))
+                defective.append(Sample(root / name, DEFECTIVE))
+    good = by_name(good, lambda sample: sample.path.name)
+    train, test = hold_back(good, held_back, held_back_by)
+    return Catalog(category, tuple(train), (*test, *defective))

@@ -1,92 +1,88 @@
-"""Any user's own images: ``normal/`` and, optionally, ``defective/`` and ``masks/``.
+"""Any user's own images: recognises which layout lies under the root, a module for each.
 
-ROOT/normal/*.png            good parts
-ROOT/defective/*.png         bad parts; subfolders, if any, name the kinds of defect
-ROOT/masks/*.png             where the defects are: same path as the image, any image suffix,
-                             with or without '_mask' before it
+a table (CSV) of images     ``data.layouts.table``
+normal/, defective/         ``data.layouts.own``
+train/good, test/KIND       ``data.layouts.train_test``
+folders of the latter two   a category each
 """
 
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
-from data.catalog import Catalog, Sample, list_images
+from data.catalog import Catalog, subfolders
+from data.layouts import own, table, train_test
 from dtsnet_jax.errors import UserError
+
+_TREES = (own, train_test)
 
 
 def categories(root: Path) -> list[str]:
-    """The single category, named after the directory."""
-    return [root.resolve().name]
-
-
-def read(root: Path, category: str, *, held_back: float) -> Catalog:
-    """Lists a user's own images.
-
-    If there are defective images, the last normal images by file name are held back as the good
-    half of the test set. They are taken from the end rather than at random because neighbours in
-    a series of photographs resemble each other.
+    """The categories that lie under a root, named after their folders.
 
     Args:
-      root: the directory with 'normal/'.
-      category: the name to report.
-      held_back: share of the normal images, between 0 and 1, that is held back.
+      root: a table, a category's folder, or a folder of categories' folders.
 
     Raises:
-      UserError: 'normal' is missing, has too few images, or a defective image lacks its mask while
-        others have one.
+      UserError: no layout is recognised.
     """
-    if not (root / "normal").is_dir():
-        raise UserError(_explain_missing_normal(root))
-    normal, ignored = list_images(root / "normal")
-    defective: list[Sample] = []
-    if (root / "defective").is_dir():
-        paths, others = list_images(root / "defective")
-        ignored += others
-        masks = _list_masks(root / "masks") if (root / "masks").is_dir() else None
-        defective = [_defective_sample(path, root, masks) for path in paths]
-    good = [Sample(path) for path in normal]
-    count = max(1, round(held_back * len(good))) if defective and held_back > 0 else 0
-    train, test_good = good[: len(good) - count], good[len(good) - count :]
-    return Catalog(category, tuple(train), (*test_good, *defective), tuple(ignored))
+    return table.categories(root) if root.is_file() else list(_folders(root))
 
 
-def _defective_sample(path: Path, root: Path, masks: dict[Path, Path] | None) -> Sample:
-    relative = path.relative_to(root / "defective")
-    kind = relative.parts[0] if len(relative.parts) > 1 else "defective"
-    mask = None
-    if masks is not None:
-        mask = masks.get(relative.with_suffix(""))
-        if mask is None:
-            raise UserError(
-                f"defective image '{path}' has no mask in '{root / 'masks'}'; add "
-                f"'{Path('masks') / relative.with_suffix('.png')}', or remove the folder 'masks' "
-                "to measure whole images only."
-            )
-    # A kind called 'good' would be read as not defective.
-    return Sample(path, "defective" if kind == "good" else kind, mask)
+def read(root: Path, category: str, *, held_back: float, held_back_by: str) -> Catalog:
+    """Lists a user's own images.
+
+    Args:
+      root: as for ``categories``.
+      category: one of ``categories``.
+      held_back: share of the good images, from 0 to below 1, that is held back where the layout
+        does not say what is for testing.
+      held_back_by: how these are chosen, see ``data.holdback``.
+
+    Raises:
+      UserError: as the layout's own ``read``.
+    """
+    options = {"held_back": held_back, "held_back_by": held_back_by}
+    if root.is_file():
+        return table.read(root, category, **options)
+    folders = _folders(root)
+    if _tree_in(folders[category]) is train_test:
+        catalog = train_test.read(folders[category], category)
+    else:
+        catalog = own.read(folders[category], category, **options)
+    beside = [f.name for f in subfolders(root) if f not in folders.values()]
+    if folders[category] != root and beside:
+        note = f"not used: {', '.join(beside)} in '{root}', in which no category was recognised"
+        catalog = replace(catalog, notes=(*catalog.notes, note))
+    return catalog
 
 
-def _list_masks(directory: Path) -> dict[Path, Path]:
-    """Masks by their image's path relative to 'defective', without suffix and '_mask'."""
-    result: dict[Path, Path] = {}
-    for path in list_images(directory)[0]:
-        key = path.relative_to(directory).with_suffix("")
-        key = key.with_name(key.name.removesuffix("_mask"))
-        if key in result:
-            raise UserError(
-                f"masks '{result[key]}' and '{path}' belong to the same image; remove one of them."
-            )
-        result[key] = path
-    return result
+def _tree_in(directory: Path) -> ModuleType | None:
+    return next((tree for tree in _TREES if tree.is_category(directory)), None)
 
 
-def _explain_missing_normal(root: Path) -> str:
-    if not root.is_dir():
-        return f"data.root is '{root}', which is no directory; give the directory with 'normal/'."
-    if root.name == "normal":
-        return f"data.root is '{root}'; give its parent '{root.resolve().parent}' instead."
-    inside = sorted(path.parent for path in root.glob("*/normal") if path.is_dir())
-    if inside:
-        return f"data.root is '{root}', which has no folder 'normal'; did you mean '{inside[0]}'?"
+def _folders(root: Path) -> dict[str, Path]:
+    """The folders of the categories by their names."""
+    if _tree_in(root):
+        return {root.resolve().name: root}
+    inside = {folder.name: folder for folder in subfolders(root) if _tree_in(folder)}
+    if not inside:
+        raise UserError(f"data.root is '{root}', {_explain(root)}")
+    return inside
+
+
+def _explain(root: Path) -> str:
+    """What is wrong with a root under which no layout is recognised, and what to do."""
+    around = next((d for d in list(root.resolve().parents)[:3] if _tree_in(d)), None)
+    if around:
+        return f"which is a part of a layout; give its parent '{around}' instead."
+    unknown = "which has neither a folder 'normal' nor 'train/good'"
+    tables = sorted(f for f in root.iterdir() if f.suffix.lower() in table.SUFFIXES)
+    near = sorted(d.parent for d in root.glob("*/*") if _tree_in(d)) or tables
+    if near:
+        return f"{unknown}; did you mean '{near[0]}'?"
+    holds = ", ".join(f"'{folder.name}'" for folder in subfolders(root)[:5]) or "none"
     return (
-        f"data.root is '{root}', which has no folder 'normal'; put photographs of good parts into "
-        f"'{root / 'normal'}'."
+        f"{unknown} but the folders: {holds}; put photographs of good parts into "
+        f"'{root / 'normal'}', or list them in a table."
     )

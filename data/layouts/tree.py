@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from data.catalog import GOOD, Sample, list_images
+from data.catalog import DEFECTIVE, GOOD, Sample, list_images, subfolders
 from dtsnet_jax.errors import UserError
 
 
@@ -42,14 +42,14 @@ def read_tree(
     paths, ignored = list_images(directory / "train" / good_name)
     train = [Sample(path) for path in paths]
     test = []
-    for kind in sorted(path for path in _existing(directory / "test").iterdir() if path.is_dir()):
+    for kind in subfolders(_existing(directory / "test")):
         paths, others = list_images(kind)
         ignored += others
         if kind.name == good_name:
             test += [Sample(path) for path in paths]
             continue
         masks = _masks_by_stem(directory / "ground_truth" / kind.name)
-        defect = "defective" if kind.name == GOOD else kind.name
+        defect = DEFECTIVE if kind.name == GOOD else kind.name
         for path in paths:
             mask = masks.get(path.stem + mask_suffix)
             if mask is None:
@@ -58,7 +58,7 @@ def read_tree(
                     f"'{directory / 'ground_truth' / kind.name / path.stem}{mask_suffix}.png'; "
                     "extract the data set again."
                 )
-            test.append(Sample(path, defect, mask))
+            test.append(Sample(path, defect, (mask,)))
     return train, test, ignored
 
 

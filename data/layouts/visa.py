@@ -74,4 +74,4 @@ def _sample(root: Path, row: dict[str, str], table: Path) -> Sample:
     for path in paths:
         if not path.is_file():
             raise UserError(f"'{path}', listed in '{table}', does not exist; extract it again.")
-    return Sample(paths[0], "bad", paths[1]) if defective else Sample(paths[0])
+    return Sample(paths[0], "bad", (paths[1],)) if defective else Sample(paths[0])

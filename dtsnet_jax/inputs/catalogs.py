@@ -1,34 +1,41 @@
 """The files that a configuration chooses."""
 
+from dataclasses import replace
+
 from ml_collections import ConfigDict
 
 from data.catalog import ALL, Catalog, share_catalogs, unite
-from data.images import check_mask_size
+from data.masks import inspect_masks
 from data.readers import read_catalogs
 from dtsnet_jax.config import epochs_of, parse_shard
+from dtsnet_jax.inputs.leaks import shared_files
 
 
 def chosen_catalogs(config: ConfigDict) -> list[Catalog]:
     """Lists the images of the categories that a configuration chooses, its share if it has one.
 
     Raises:
-      UserError: an unknown name or category, a wrong root, missing files, a mask of another size
-        than its image (which would otherwise be found only after training).
+      UserError: an unknown name or category, a wrong root, missing files, a mask that cannot be
+        used (which would otherwise be found only after training).
     """
     catalogs = read_catalogs(
         config.data.name,
         config.data.root,
         config.data.category,
         held_back=config.data.held_back,
+        held_back_by=config.data.held_back_by,
     )
     if config.data.shard:
         index, count = parse_shard(config.data.shard)
         catalogs = share_catalogs(catalogs, count, lambda c: epochs_of(config, c.category))[index]
-    for catalog in catalogs:
-        for sample in catalog.test:
-            if sample.mask is not None:
-                check_mask_size(sample.mask, sample.path)
-    return catalogs
+    return [_inspected(catalog, config) for catalog in catalogs]
+
+
+def _inspected(catalog: Catalog, config: ConfigDict) -> Catalog:
+    """The same category with notes on its masks and on what is in training and test."""
+    train, test = ([sample.path for sample in some] for some in (catalog.train, catalog.test))
+    notes = inspect_masks(catalog.test, invert=config.data.invert_masks)
+    return replace(catalog, notes=(*catalog.notes, *notes, *shared_files(train, test)))
 
 
 def learned_catalogs(config: ConfigDict, catalogs: list[Catalog]) -> list[Catalog]:

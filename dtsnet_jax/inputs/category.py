@@ -18,7 +18,7 @@ from data.mask_arrays import decode_foregrounds, decode_valid
 from data.memory import image_bytes, plan_memory, training_bytes
 from data.options import PixelOptions
 from data.region import region_files
-from data.textures import load_textures, textures_digest
+from data.textures import textures_digest
 from dtsnet_jax.config import synthesize_every
 from dtsnet_jax.devices.processes import processes_here, together
 from dtsnet_jax.inputs.evaluation import EvaluationImages, decode_test_images, map_frame
@@ -33,18 +33,26 @@ class CategoryImages:
     """
 
     def __init__(
-        self, config: ConfigDict, catalog: Catalog, store: "Images", bit_depth: int | None
+        self,
+        config: ConfigDict,
+        catalog: Catalog,
+        *,
+        bit_depth: int | None,
+        keep: Callable[[tuple, Callable[[], Any]], Any],
+        textures: Callable[[], np.ndarray | None],
     ):
         """Decodes nothing yet.
 
         Args:
           config: all fields of ``configs/default.py``, checked.
           catalog: the category.
-          store: keeps what is decoded for whoever needs the same.
           bit_depth: of the images that were learned, or None if it is these.
+          keep: gives what was decoded under a key, by its second argument if need be.
+          textures: gives the decoded textures, or None where nothing is synthesised.
         """
         self.catalog = catalog
-        self._config, self._store, self._bit_depth = config, store, bit_depth
+        self._config, self._bit_depth = config, bit_depth
+        self._keep, self._textures = keep, textures
 
     @cached_property
     def bit_depth(self) -> int:
@@ -55,7 +63,7 @@ class CategoryImages:
         """
         if self._bit_depth or self._config.data.bit_depth:
             return self._bit_depth or self._config.data.bit_depth
-        return self._store.keep(("bit depth", self.catalog.category), self._find_bit_depth)
+        return self._keep(("bit depth", self.catalog.category), self._find_bit_depth)
 
     def _find_bit_depth(self) -> int:
         found = find_bit_depth(self._training_paths)
@@ -87,13 +95,22 @@ class CategoryImages:
         Raises:
           UserError: a file cannot be used, or all would not fit into memory.
         """
-        textures = self._store.textures(self._config)
+        textures, normal = self._textures(), self.normal
         name, options, data = self.catalog.category, self._options, self._config.data
-        normal = self._store.keep(("training", name, options), self._decode_normal)
         soft = self._config.synthesis.soft_foreground
         key = ("foregrounds", name, options, data.foreground, data.region, soft)
-        foreground = self._store.keep(key, self._decode_foregrounds)
+        foreground = self._keep(key, self._decode_foregrounds)
         return TrainingImages(normal, foreground, textures)
+
+    @property
+    def normal(self) -> np.ndarray:
+        """The training images, or all their tiles, (n, height, width, 3) uint8.
+
+        Raises:
+          UserError: as for ``training``.
+        """
+        key = ("training", self.catalog.category, self._options)
+        return self._keep(key, self._decode_normal)
 
     def _decode_normal(self) -> np.ndarray:
         count = self.training_count
@@ -161,10 +178,12 @@ class CategoryImages:
     def test_digest(self) -> str:
         """Of the contents of test images, masks and regions of interest, and of every kind."""
         samples = self.catalog.test
-        kinds = ",".join(sample.defect for sample in samples)
-        paths = [path for sample in samples for path in (sample.path, sample.mask)]
+        inverted = self._config.data.invert_masks
+        kinds = ",".join(f"{sample.defect}:{len(sample.masks)}" for sample in samples)
+        paths = [path for sample in samples for path in (sample.path, *sample.masks)]
         regions = self._region_files(samples) or []
-        return f"{files_digest([*paths, *regions])} {zlib.crc32(kinds.encode()):08x}"
+        about = zlib.crc32(f"{kinds} {inverted} {len(regions)}".encode())
+        return f"{files_digest([*paths, *regions])} {about:08x}"
 
     def batches(
         self, *, seed: int, batch_size: int, accumulate: int, first_step: int, last_step: int
@@ -208,7 +227,7 @@ class CategoryImages:
             return None
         data, scoring = self._config.data, self._config.scoring
         key = ("test", self.catalog.category, self._options, data.region, scoring.measure_at)
-        return self._store.keep(key, self._decode_test)
+        return self._keep(key, self._decode_test)
 
     def _decode_test(self) -> EvaluationImages:
         samples = self.catalog.test
@@ -225,7 +244,11 @@ class CategoryImages:
             }
         )
         return decode_test_images(
-            self.catalog, self._options, frame, regions=self._region_files(samples)
+            self.catalog,
+            self._options,
+            frame,
+            regions=self._region_files(samples),
+            invert_masks=self._config.data.invert_masks,
         )
 
     def normal_sample(self, count: int) -> np.ndarray:
@@ -248,53 +271,3 @@ def _spread(values: Sequence, count: int) -> list:
 def _plan(parts: dict[str, int]) -> None:
     """Refuses what does not fit, on all processes, and before one of them has begun to decode."""
     together(lambda: plan_memory(parts, processes=processes_here()))
-
-
-class Images:
-    """The decoded images of a job; whoever asks for the same ones gets the same arrays."""
-
-    def __init__(self):
-        self._textures: dict[tuple, np.ndarray] = {}
-        self._kept: dict[tuple, Any] = {}
-
-    def of(
-        self, config: ConfigDict, catalog: Catalog, *, bit_depth: int | None = None
-    ) -> CategoryImages:
-        """The images of a category as a configuration wants them.
-
-        Args:
-          config: all fields of ``configs/default.py``, checked.
-          catalog: the category.
-          bit_depth: that of the images that were learned, where these are others.
-        """
-        return CategoryImages(config, catalog, self, bit_depth)
-
-    def keep(self, key: tuple, decode: Callable[[], Any]) -> Any:
-        """What was decoded under this key, decoding it if need be."""
-        if key not in self._kept:
-            self._kept[key] = together(decode)
-        return self._kept[key]
-
-    def forget_categories(self) -> None:
-        """Lets go of all but the textures."""
-        self._kept.clear()
-
-    def textures(self, config: ConfigDict) -> np.ndarray | None:
-        """Decodes the textures, or returns None where nothing is synthesised.
-
-        Returns:
-          (t, height, width, 3) uint8.
-
-        Raises:
-          UserError: there are none, or a file cannot be used.
-        """
-        if not synthesize_every(config):
-            return None
-        options = pixel_options(config, bit_depth=16)
-        key = (config.data.textures, options, config.synthesis.gray_textures)
-        if key not in self._textures:
-            source, _, gray = key
-            self._textures[key] = together(
-                lambda: load_textures(source, options, gray=gray, processes=processes_here())
-            )
-        return self._textures[key]

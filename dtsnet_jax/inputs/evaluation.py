@@ -10,8 +10,9 @@ from tqdm import tqdm
 
 from data.catalog import Catalog
 from data.geometry import Placement
-from data.images import count_arrays, decode_images, image_size, open_mask, open_rgb, placements_of
+from data.images import count_arrays, decode_images, image_size, open_rgb, placements_of
 from data.mask_arrays import decode_masks, decode_valid
+from data.masks import open_mask
 from data.options import PixelOptions
 from data.tiles import Stitching
 from dtsnet_jax.evaluation.scoring import Scores
@@ -30,6 +31,7 @@ class EvaluationImages:
       frame: how photographs become arrays of the score maps' size.
       images: (n, height, width, 3) uint8, or None where there are tiles.
       masks: (n, height, width) bool, or None where there is no ground truth of pixels.
+      inverted: whether black marks the defect in their files.
       regions: the file of each image's region of interest, or None where all is of interest.
       valid: (n, height, width) bool, where is looked, or None for everywhere.
       clipped: the files that held values beyond the bit depth.
@@ -40,6 +42,7 @@ class EvaluationImages:
     frame: PixelOptions
     images: np.ndarray | None
     masks: np.ndarray | None
+    inverted: bool
     regions: list[Path] | None
     valid: np.ndarray | None
     clipped: list[Path]
@@ -52,7 +55,7 @@ class EvaluationImages:
     @property
     def judged(self) -> np.ndarray:
         """(n,) bool, the images whose defective pixels are known: the good ones and the marked."""
-        return np.array([not s.label or s.mask is not None for s in self.catalog.test])
+        return np.array([not s.label or bool(s.masks) for s in self.catalog.test])
 
     def notes(self) -> list[str]:
         """What has to be said beside the metrics."""
@@ -112,7 +115,9 @@ class EvaluationImages:
                 stitching.add(tile, values)
         stitched = stitching.result()
         if self.regions is not None:
-            region = Image.fromarray(open_mask(self.regions[index], path).astype(np.float32))
+            region = Image.fromarray(
+                open_mask(self.regions[index], path, invert=False).astype(np.float32)
+            )
             inside = np.asarray(region.resize(stitched.shape[::-1], Image.Resampling.BILINEAR))
             stitched[inside <= 0.5] = 0
         return stitched
@@ -140,7 +145,12 @@ def map_frame(paths: Sequence[Path], options: PixelOptions, measure_at: int) -> 
 
 
 def decode_test_images(
-    catalog: Catalog, options: PixelOptions, frame: PixelOptions, *, regions: list[Path] | None
+    catalog: Catalog,
+    options: PixelOptions,
+    frame: PixelOptions,
+    *,
+    regions: list[Path] | None,
+    invert_masks: bool,
 ) -> EvaluationImages:
     """Decodes what is measured on; photographs that are cut into tiles are left for scoring.
 
@@ -149,6 +159,7 @@ def decode_test_images(
       options: how photographs become arrays.
       frame: how they lie in their score maps, of ``map_frame``.
       regions: the file of each test image's region of interest, or None.
+      invert_masks: whether black marks the defect.
 
     Raises:
       UserError: a file cannot be used.
@@ -157,12 +168,16 @@ def decode_test_images(
     images, clipped = None, []
     if not options.tile_size:
         images, clipped = decode_images(paths, options, what="test images")
+    masks = None
+    if catalog.has_masks:
+        masks = decode_masks(catalog.test, frame, invert=invert_masks)
     return EvaluationImages(
         catalog=catalog,
         tiles=options if options.tile_size else None,
         frame=frame,
         images=images,
-        masks=decode_masks(catalog.test, frame) if catalog.has_masks else None,
+        masks=masks,
+        inverted=invert_masks,
         regions=regions,
         valid=decode_valid(paths, regions, frame),
         clipped=clipped,

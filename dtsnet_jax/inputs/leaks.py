@@ -30,9 +30,7 @@ def shared_pixels(
       test: the files that are measured on.
       images: the same of these.
     """
-    learned = {
-        _digest(pixels): path for path, pixels in zip(training, learned_images, strict=True)
-    }
+    learned = {_digest(pixels): path for path, pixels in zip(training, learned_images, strict=True)}
     return _note(
         [(path, learned.get(_digest(pixels))) for path, pixels in zip(test, images, strict=True)]
     )

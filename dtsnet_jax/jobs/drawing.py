@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image
 
 from data.files import partial_path
-from data.images import image_size, open_mask, open_rgb
+from data.images import image_size, open_rgb
+from data.masks import open_masks
 from dtsnet_jax.evaluation.scoring import Scores
 from dtsnet_jax.inputs.evaluation import EvaluationImages
 from dtsnet_jax.report.gallery import write_gallery
@@ -61,8 +62,7 @@ def _picture(test: EvaluationImages, scores: Scores, index: int) -> Picture:
     image = open_rgb(sample.path, test.frame).image.resize(shown, Image.Resampling.BILINEAR)
     mask = None
     if test.masks is not None:
-        mask = np.zeros(heat.shape, bool)
-        if sample.mask is not None:
-            marked = Image.fromarray(open_mask(sample.mask, sample.path).astype(np.float32))
-            mask = np.asarray(marked.resize(shown, Image.Resampling.BILINEAR)) > 0.5
+        marked = open_masks(sample, invert=test.inverted).astype(np.float32)
+        resized = Image.fromarray(marked).resize(shown, Image.Resampling.BILINEAR)
+        mask = np.asarray(resized) > 0.5
     return Picture(np.asarray(image), heat, mask)

@@ -11,7 +11,7 @@ from data.images import decode_images
 from data.memory import format_bytes, training_bytes
 from dtsnet_jax.config import image_shape, rows_of
 from dtsnet_jax.inputs.catalogs import chosen_catalogs
-from dtsnet_jax.inputs.category import Images
+from dtsnet_jax.inputs.store import Images
 from dtsnet_jax.report.table import text_table
 
 
@@ -60,7 +60,7 @@ def _prepare_category(config: ConfigDict, catalog: Catalog, store: Images) -> tu
     training, test = images.training, images.test
     if test is not None and test.tiles:  # these are decoded when they are scored only
         decode_images([s.path for s in catalog.test], test.frame, what="test images")
-    masks = sum(sample.mask is not None for sample in catalog.test)
+    masks = sum(bool(sample.masks) for sample in catalog.test)
     foregrounds, covered = 0, ""
     if training.foreground is not None:
         foregrounds, covered = len(training.foreground), f"{_share(training.foreground):.0%}"

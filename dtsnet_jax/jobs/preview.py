@@ -11,8 +11,8 @@ from data.pipeline import synthesized_samples
 from dtsnet_jax.config import synthesize_every
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.inputs.catalogs import chosen_catalogs
-from dtsnet_jax.inputs.category import Images
 from dtsnet_jax.inputs.options import synthesis_options
+from dtsnet_jax.inputs.store import Images
 from dtsnet_jax.report.contact_sheet import contact_sheet
 
 ROWS = 8

@@ -16,7 +16,7 @@ from dtsnet_jax.detectors.detector import build_detector, compute_dtype
 from dtsnet_jax.detectors.fitted import Detector
 from dtsnet_jax.devices.processes import is_first
 from dtsnet_jax.fingerprint import scoring_settings, training_settings
-from dtsnet_jax.inputs.category import Images
+from dtsnet_jax.inputs.store import Images
 from dtsnet_jax.report.page import write_page
 from dtsnet_jax.report.table import (
     comparison_note,

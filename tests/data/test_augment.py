@@ -14,7 +14,7 @@ from data.pipeline import sample_function, synthesized_samples, training_batches
 from data.synthesis import synthesize
 from data.tf import tf
 from dtsnet_jax.inputs.catalogs import chosen_catalogs
-from dtsnet_jax.inputs.category import Images
+from dtsnet_jax.inputs.store import Images
 from dtsnet_jax.jobs import preview
 from tests.helpers import small_config
 

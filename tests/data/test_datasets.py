@@ -13,15 +13,15 @@ import data.btad
 import data.mvtec_ad
 import data.visa
 from data.dataset_builder import CategoryConfig
-from data.mask_arrays import decode_mask
+from data.masks import check_mask_size, open_masks
 from data.readers import read_catalogs
 from dtsnet_jax.errors import UserError
 from tests import miniature
-from tests.helpers import square
+from tests.helpers import NOTHING_HELD_BACK
 
 
 def read(name, root, category):
-    (catalog,) = read_catalogs(name, str(root), category, held_back=0.0)
+    (catalog,) = read_catalogs(name, str(root), category, **NOTHING_HELD_BACK)
     return catalog
 
 
@@ -48,19 +48,19 @@ def test_a_category_is_listed_with_its_masks(miniatures, name, category, kinds, 
     assert catalog.has_masks
     assert catalog.texture == texture
     for sample in catalog.test:
-        if sample.mask is not None:
-            assert 0.005 < decode_mask(sample.mask, square(64), sample.path).mean() < 0.1
+        if sample.masks:
+            assert 0.005 < open_masks(sample, invert=False).mean() < 0.1
 
 
 def test_visa_gives_the_same_samples_from_both_trees(miniatures):
     def summary(root):
         catalog = read("visa", root, "candle")
-        test = sorted((s.path.name, s.defect, s.mask and s.mask.name) for s in catalog.test)
+        test = sorted((s.path.name, s.defect, [m.name for m in s.masks]) for s in catalog.test)
         return [s.path.name for s in catalog.train], test
 
     raw = summary(miniatures / "visa")
     assert raw == summary(miniatures / "visa_arranged")
-    assert raw[1][0] == ("000.JPG", "bad", "000.png")
+    assert raw[1][0] == ("000.JPG", "bad", ["000.png"])
 
 
 def test_btad_is_found_in_its_outer_folder_and_without(miniatures):
@@ -99,7 +99,7 @@ class TestWrongTrees:
             s for s in read("mvtec_ad", root, "bottle").test if s.path.stem == "001" and s.label
         ]
         with pytest.raises(UserError, match=r"001_mask\.png' is 7×9 pixels.*is 96×96"):
-            decode_mask(sample.mask, square(64), sample.path)
+            check_mask_size(sample.masks[0], sample.path)
 
     def test_one_training_image(self, miniatures, tmp_path):
         root = changed(miniatures, tmp_path, "btad")

@@ -18,7 +18,7 @@ from data.readers import read_catalogs
 from dtsnet_jax.errors import UserError
 from tests import miniature
 from tests.data.processes import at_once
-from tests.helpers import square
+from tests.helpers import NOTHING_HELD_BACK, square
 from tests.miniature import save
 
 SIZE = 64
@@ -27,7 +27,7 @@ OPTIONS = PixelOptions(bit_depth=8)
 
 @pytest.fixture
 def bottle(miniatures, tfds_data) -> Catalog:
-    return read_catalogs("mvtec_ad", str(miniatures / "mvtec_ad"), "bottle", held_back=0.0)[0]
+    return read_catalogs("mvtec_ad", str(miniatures / "mvtec_ad"), "bottle", **NOTHING_HELD_BACK)[0]
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_isnet_runs_a_model_from_the_disk(bottle, darkness):
 
 def test_textures_and_none_have_no_background(miniatures, bottle):
     root = str(miniatures / "mvtec_ad")
-    (carpet,) = read_catalogs("mvtec_ad", root, "carpet", held_back=0.0)
+    (carpet,) = read_catalogs("mvtec_ad", root, "carpet", **NOTHING_HELD_BACK)
     assert foreground_files(carpet, "isnet", OPTIONS, model="") is None
     assert foreground_files(bottle, "none", OPTIONS, model="") is None
     assert load(bottle, "none", SIZE).all()
@@ -130,7 +130,7 @@ def noted_foreground_files(catalog, made):
 
 def test_masks_are_found_after_the_images_have_moved(bottle, miniatures, tmp_path):
     shutil.copytree(miniatures / "mvtec_ad", tmp_path / "moved")
-    (moved,) = read_catalogs("mvtec_ad", str(tmp_path / "moved"), "bottle", held_back=0.0)
+    (moved,) = read_catalogs("mvtec_ad", str(tmp_path / "moved"), "bottle", **NOTHING_HELD_BACK)
     files = foreground_files(bottle, "threshold", OPTIONS, model="")
     assert foreground_files(moved, "threshold", OPTIONS, model="") == files
 

@@ -8,7 +8,7 @@ from scipy.spatial.distance import cdist
 from dtsnet_jax.detectors.detector import build_detector, scoring_options
 from dtsnet_jax.detectors.neighbors import greedy_k_center, nearest_distance, patch_vectors
 from dtsnet_jax.inputs.catalogs import chosen_catalogs
-from dtsnet_jax.inputs.category import Images
+from dtsnet_jax.inputs.store import Images
 from dtsnet_jax.jobs.table import Table
 from tests.helpers import seed_run, small_config
 

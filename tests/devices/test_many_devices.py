@@ -13,7 +13,7 @@ from configs import btad, mvtec
 from data.catalog import Catalog, Sample, share_catalogs, unite
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.inputs.catalogs import chosen_catalogs
-from dtsnet_jax.inputs.category import Images
+from dtsnet_jax.inputs.store import Images
 from dtsnet_jax.jobs.train import train
 from dtsnet_jax.training.progress import read_records
 from tests.helpers import (

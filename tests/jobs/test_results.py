@@ -34,6 +34,12 @@ def test_without_masks_only_images_are_measured_until_masks_are_added(own_images
     assert only_result(train(config, tmp_path / "run")) == result
     assert "measured already" in capsys.readouterr().out
 
+    config.data.invert_masks = True
+    inverted = only_result(train(config, tmp_path / "run"))
+    assert inverted["metrics"]["pixel_auroc"] != result["metrics"]["pixel_auroc"]
+    printed = capsys.readouterr().out
+    assert "3 mark more than half" in printed and "measured already" not in printed
+
 
 def test_epochs_lowered_to_what_is_trained_make_unfinished_weights_finished(own_images, tmp_path):
     with interrupt_after(4):

@@ -69,7 +69,7 @@ def test_outside_the_region_nothing_scores(tmp_path):
     paths = [save(photograph(i), tmp_path / f"{i}.png") for i in range(3)]
     regions = [save(Image.fromarray(region), tmp_path / "region.png")] * 3
     catalog = Catalog("parts", tuple(map(Sample, paths)), tuple(map(Sample, paths)))
-    test = decode_test_images(catalog, square(32), square(32), regions=regions)
+    test = decode_test_images(catalog, square(32), square(32), regions=regions, invert_masks=False)
     inside, outside = (test.score(bright_where(left=left), batch_size=4) for left in (True, False))
     assert (inside.images == 1).all()
     assert (outside.images == 0).all()
@@ -90,7 +90,7 @@ def test_tiles_are_scored_like_the_photograph_they_are_of(tmp_path):
 
     frame = map_frame([path], options, 75)
     assert frame.size == (45, 75)
-    scores = decode_test_images(catalog, options, frame, regions=None).score(
+    scores = decode_test_images(catalog, options, frame, regions=None, invert_masks=False).score(
         brightness, batch_size=4
     )
     pixels = Image.open(path)
@@ -106,7 +106,9 @@ def test_photographs_of_several_sizes_share_a_frame(tmp_path):
     paths = [save(photograph(0, size), tmp_path / f"{n}.png") for n, size in sizes.items()]
     catalog = Catalog("parts", tuple(map(Sample, paths)), tuple(map(Sample, paths)))
     options = PixelOptions(size=(32, 32), tile_size=32)
-    test = decode_test_images(catalog, options, map_frame(paths, options, 60), regions=None)
+    test = decode_test_images(
+        catalog, options, map_frame(paths, options, 60), regions=None, invert_masks=False
+    )
     assert test.frame.size == (50, 60)
     ones = test.score(lambda images, batch_size: np.ones(images.shape[:3]), batch_size=9)
     for index, (height, width) in enumerate(sizes.values()):

@@ -1,0 +1,222 @@
+"""A table of images that may lie anywhere: CSV with a line for each.
+
+image       path, relative to the table
+label       good, normal, ok or 0; anything else is the kind of defect
+split       train, test or empty: defective images are for testing, some good ones held back
+mask        path, several separated by '|', or empty; COCO's JSON may stand in many lines
+group       what belongs together, for data.held_back_by=group
+category    one model for each; without it the table is one category
+
+The first two columns are needed. Cells are separated by commas, semicolons or tabs.
+"""
+
+import csv
+import difflib
+import io
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from data.annotations import read_annotations
+from data.catalog import ALL, DEFECTIVE, GOOD, GOOD_NAMES, Catalog, Sample, by_name, is_file
+from data.holdback import hold_back
+from data.layouts.mask_files import find_named
+from data.masks import ANNOTATION_SUFFIX
+from dtsnet_jax.errors import UserError
+
+SUFFIXES = frozenset({".csv", ".tsv", ".txt"})
+_NEEDED = ("image", "label")
+_COLUMNS = (*_NEEDED, "split", "mask", "group", "category")
+_GOOD_LABELS = frozenset({*GOOD_NAMES, "0"})
+_DEFECTIVE_LABELS = frozenset({"1", "bad", "anomaly"})  # which name no kind
+_SPLITS = ("train", "test", "")
+
+
+@dataclass(frozen=True)
+class _Row:
+    where: str  # for messages
+    cells: dict[str, str]  # by column, empty where the table has no such column
+
+    def __getitem__(self, column: str) -> str:
+        return self.cells[column]
+
+    @property
+    def split(self) -> str:
+        return self["split"].lower()
+
+    def error(self, what: str) -> UserError:
+        return UserError(f"{self.where}: {what}")
+
+
+def categories(table: Path) -> list[str]:
+    """The categories in the order of their first lines, or the table's name.
+
+    Raises:
+      UserError: the table cannot be read.
+    """
+    rows, _ = _read_rows(table)
+    return list(dict.fromkeys(row["category"] for row in rows))
+
+
+def read(table: Path, category: str, *, held_back: float, held_back_by: str) -> Catalog:
+    """Lists the images of a category.
+
+    If there are defective images, some of the good ones that have no split are held back.
+
+    Args:
+      table: the CSV file.
+      category: one of ``categories``.
+      held_back: share of the good images without split, from 0 to below 1, that is held back.
+      held_back_by: how these are chosen, see ``data.holdback``.
+
+    Raises:
+      UserError: naming the table and the line.
+    """
+    rows, notes = _read_rows(table)
+    rows = by_name((row for row in rows if row["category"] == category), lambda row: row["image"])
+    _refuse_repeated(rows)
+    pairs = [(row.split, _sample(table, row)) for row in rows]
+    samples = _named_only([sample for _, sample in pairs])
+    by_split = {
+        split: [s for s, (its, _) in zip(samples, pairs, strict=True) if its == split]
+        for split in _SPLITS
+    }
+    good = [sample for sample in by_split[""] if not sample.label]
+    test = by_split["test"] + [sample for sample in by_split[""] if sample.label]
+    any_defective = any(sample.label for sample in test)
+    train, held = hold_back(good, held_back if any_defective else 0.0, held_back_by)
+    test = sorted([*test, *held], key=lambda sample: sample.label)
+    return Catalog(category, (*by_split["train"], *train), tuple(test), notes=tuple(notes))
+
+
+def _read_rows(table: Path) -> tuple[list[_Row], list[str]]:
+    """The lines that are not empty, and a note on columns that have no meaning here."""
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"'{table}' cannot be read ({error.strerror}); replace it.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"'{table}' is not encoded in UTF-8; save it as 'CSV UTF-8', as spreadsheets call it."
+        ) from error
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        columns = [cell.strip().lower() for cell in next(reader, [])]
+        notes = _check_columns(table, columns)
+        rows = []
+        for cells in reader:
+            where = f"'{table}', line {reader.line_num}"
+            if any(cell.strip() for cell in cells):
+                rows.append(_row(table, where, columns, cells))
+    except csv.Error as error:
+        raise UserError(
+            f"'{table}', line {reader.line_num}: {error}; save the table as CSV again."
+        ) from error
+    if not rows:
+        raise UserError(f"'{table}' has no lines below its header; list an image in each.")
+    return rows, notes
+
+
+def _check_columns(table: Path, columns: list[str]) -> list[str]:
+    missing = [column for column in _NEEDED if column not in columns]
+    unknown = [column for column in columns if column not in _COLUMNS]
+    found = ", ".join(f"'{column}'" for column in columns) or "nothing"
+    if missing:
+        raise UserError(
+            f"'{table}', line 1: the column '{missing[0]}' is missing, found {found}; the columns "
+            f"are {', '.join(_COLUMNS)}, of which {' and '.join(_NEEDED)} are needed."
+        )
+    if repeated := [column for column in _COLUMNS if columns.count(column) > 1]:
+        raise UserError(
+            f"'{table}', line 1: there are two columns '{repeated[0]}'; remove one of them."
+        )
+    absent = [column for column in _COLUMNS if column not in columns]
+    for column in unknown:
+        if near := difflib.get_close_matches(column, absent, n=1, cutoff=0.7):
+            raise UserError(
+                f"'{table}', line 1: the column '{column}' is unknown; did you mean '{near[0]}'?"
+            )
+    named = ", ".join(filter(None, unknown))
+    return [f"not used: the columns {named} of '{table}'"] if named else []
+
+
+def _row(table: Path, where: str, columns: list[str], cells: list[str]) -> _Row:
+    given = dict.fromkeys(columns, "")
+    given |= zip(columns, (cell.strip() for cell in cells), strict=False)
+    row = _Row(where, dict.fromkeys(_COLUMNS, "") | {"category": table.stem} | given)
+    if len(cells) > len(columns) and any(cell.strip() for cell in cells[len(columns) :]):
+        raise row.error(
+            f"{len(cells)} cells, but the header has {len(columns)}; quote cells that hold the "
+            "separator."
+        )
+    for column in _NEEDED:
+        if not row[column]:
+            raise row.error(f"the column '{column}' is empty; fill it.")
+    if row.split not in _SPLITS:
+        raise row.error(f"split is '{row['split']}', expected train, test or nothing.")
+    name = given.get("category")
+    if name is not None and (name in ("", ALL) or name[0] == "." or set(name) & set("/\\,")):
+        raise row.error(
+            f"category is '{name}', expected a name without '/' or ',' that is not '{ALL}'."
+        )
+    return row
+
+
+def _refuse_repeated(rows: list[_Row]) -> None:
+    first: dict[str, _Row] = {}
+    for row in rows:
+        if row["image"] in first:
+            raise row.error(
+                f"'{row['image']}' is listed again, as in {first[row['image']].where}; keep one "
+                "of them."
+            )
+        first[row["image"]] = row
+
+
+def _sample(table: Path, row: _Row) -> Sample:
+    label = row["label"].lower()
+    path = _existing(table, row, "image", row["image"])
+    if label in _GOOD_LABELS:
+        if row["mask"]:
+            raise row.error(
+                f"the label is '{row['label']}', but the mask '{row['mask']}' marks a defect; "
+                "correct one of them."
+            )
+        return Sample(path, GOOD, group=row["group"])
+    if row.split == "train":
+        raise row.error(
+            f"the label is '{row['label']}' and the split 'train', but only good images are "
+            "learned; set the split to 'test'."
+        )
+    names = (name.strip() for name in row["mask"].split("|"))
+    masks = tuple(_existing(table, row, "mask", name) for name in names if name)
+    for mask in masks:
+        if mask.suffix.lower() == ANNOTATION_SUFFIX and read_annotations(mask) is None:
+            raise row.error(f"mask '{mask}' is neither JSON of LabelMe nor of COCO; replace it.")
+    defect = DEFECTIVE if label in _DEFECTIVE_LABELS else row["label"]
+    return Sample(path, defect, masks, row["group"])
+
+
+def _existing(table: Path, row: _Row, column: str, name: str) -> Path:
+    path = table.parent / name.replace("\\", "/")
+    if not is_file(path):
+        raise row.error(f"{column} '{name}' does not exist; expected '{path}'.")
+    return path
+
+
+def _named_only(samples: list[Sample]) -> list[Sample]:
+    """Leaves out masks that are COCO's files in which their image is not named."""
+    users: dict[Path, list[Path]] = {}  # of each such file
+    for sample in samples:
+        for mask in sample.masks:
+            if mask.suffix.lower() == ANNOTATION_SUFFIX and read_annotations(mask).names_images:
+                users.setdefault(mask, []).append(sample.path)
+    without: set[tuple[Path, Path]] = set()
+    for file, images in users.items():
+        rivals = [sample.path for sample in samples if file not in sample.masks]
+        named = find_named([read_annotations(file)], images, rivals)
+        without.update((file, image) for image in images if image not in named)
+    return [
+        replace(s, masks=tuple(mask for mask in s.masks if (mask, s.path) not in without))
+        for s in samples
+    ]
