@@ -21,6 +21,7 @@ Image.MAX_IMAGE_PIXELS = None  # data.max_megapixels takes its place, with an er
 
 MEAN_COLOUR = (124, 116, 104)  # ImageNet's, which normalisation turns to zero: what is padded with
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+_DEEP_COLOURS = ("LA;16", "RGB;16", "RGBA;16", "RGBX;16", "RGBa;16")  # Pillow's names, of a value
 _DRAFT_MEGAPIXELS = 16.0  # JPEG files from here on are decoded at a fraction of their size
 _LARGE_MEGAPIXELS = 64.0  # files from here on are decoded one at a time
 _large = threading.Lock()
@@ -176,8 +177,9 @@ def open_rgb(path: Path, options: PixelOptions) -> Photograph:
 
 def _is_deep(image: Image.Image) -> bool:
     """Whether a file, of which the header has been read, holds more than 8 bits a value."""
-    # Pillow keeps the upper 8 bits only of colours with 16; the raw mode tells.
-    return image.mode in _DEEP_MODES or any(";16" in str(tile[3]) for tile in image.tile)
+    # Pillow keeps the upper 8 bits only of colours with 16; the raw mode, such as RGB;16B, tells.
+    raw_modes = (tile.args[0] if isinstance(tile.args, tuple) else tile.args for tile in image.tile)
+    return image.mode in _DEEP_MODES or any(str(raw).startswith(_DEEP_COLOURS) for raw in raw_modes)
 
 
 def _deep_values(path: Path, image: Image.Image) -> np.ndarray:

@@ -1,5 +1,7 @@
 """How values become 8 bits, and how sizes change."""
 
+import struct
+
 import cv2
 import numpy as np
 import pytest
@@ -136,3 +138,17 @@ def test_a_large_jpeg_is_decoded_small_with_nearly_the_same_pixels(tmp_path):
     (drafted,) = decode_image(path, square(64))
     expected = np.asarray(picture.resize((64, 64), Image.Resampling.BILINEAR)).astype(int)
     assert np.abs(drafted - expected).mean() < 2
+
+
+def test_16_bits_a_pixel_are_not_16_bits_a_value(tmp_path):
+    """Old BMP files have 5, 6 and 5 bits for the three colours."""
+    values = np.zeros((4, 4), "<u2")
+    values[:, 2:] = 0b11111_000000_00000  # red
+    masks = struct.pack("<III", 0xF800, 0x07E0, 0x001F)
+    info = struct.pack("<IiiHHIIiiII", 40, 4, 4, 1, 16, 3, values.nbytes, 0, 0, 0, 0) + masks
+    header = struct.pack("<2sIHHI", b"BM", 14 + len(info) + values.nbytes, 0, 0, 14 + len(info))
+    path = tmp_path / "old.bmp"
+    path.write_bytes(header + info + values.tobytes())
+    assert find_bit_depth([path]) == 8
+    (image,) = decode_image(path, square(32))
+    assert (image[:, -8:] == (255, 0, 0)).all()
