@@ -168,14 +168,23 @@ def _digest(path: Path, size: int, modified: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def file_digests(paths: Sequence[Path]) -> list[str]:
+    """``file_digest`` of several files, read side by side.
+
+    Raises:
+      UserError: one cannot be read.
+    """
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(file_digest, paths))
+
+
 def files_digest(paths: Sequence[Path]) -> str:
     """One SHA-256 for the contents of several files in their order, wherever they lie.
 
     Raises:
       UserError: one cannot be read.
     """
-    with ThreadPoolExecutor() as pool:
-        return hashlib.sha256("\n".join(pool.map(file_digest, paths)).encode()).hexdigest()
+    return hashlib.sha256("\n".join(file_digests(paths)).encode()).hexdigest()
 
 
 def download(address: str, path: Path, *, check: Callable[[Path], None]) -> None:

@@ -1,5 +1,6 @@
 """Decodes image files of every common kind into arrays of one shape."""
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -61,10 +62,12 @@ class Decoded(NamedTuple):
     Attributes:
       images: (n, height, width, 3) uint8; of files that are cut into tiles, all tiles in order.
       clipped: the files that held values beyond the bit depth.
+      digests: of every file a hash of its arrays, equal for equal pixels.
     """
 
     images: np.ndarray
     clipped: list[Path]
+    digests: list[str]
 
 
 def decode_image(path: Path, options: PixelOptions) -> np.ndarray:
@@ -245,14 +248,16 @@ def decode_images(paths: Sequence[Path], options: PixelOptions, *, what: str) ->
     """
     starts = [0, *np.cumsum(count_arrays(paths, options))]
     result = np.empty((starts[-1], *options.size, 3), np.uint8)
-    clipped = [False] * len(paths)
+    clipped, digests = [False] * len(paths), [""] * len(paths)
 
     def decode_into(index: int) -> None:
         arrays, clipped[index] = _decode(paths[index], options)
         result[starts[index] : starts[index + 1]] = arrays
+        digests[index] = hashlib.sha256(arrays).hexdigest()
 
     run_with_progress(decode_into, len(paths), what)
-    return Decoded(result, [path for path, yes in zip(paths, clipped, strict=True) if yes])
+    beyond = [path for path, yes in zip(paths, clipped, strict=True) if yes]
+    return Decoded(result, beyond, digests)
 
 
 def count_arrays(paths: Sequence[Path], options: PixelOptions) -> list[int]:

@@ -12,7 +12,7 @@ WORKDIR/.locks                            keeps launches from disturbing each ot
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,8 +101,8 @@ class SeedRun:
         """What training stored when it began, or {}.
 
         'made_from': the fingerprint of the weights; 'epochs' and 'last_step': what they are to
-        reach; 'cached_features': whether the teacher's features are kept, absent before that is
-        decided.
+        reach; 'learned': the training images by the hashes of their pixels; 'cached_features':
+        whether the teacher's features are kept, absent before that is decided.
         """
         return from_first(lambda: read_json(self._record_file)) or {}
 
@@ -131,9 +131,21 @@ class SeedRun:
                 f"train.epochs asks for; set train.epochs as it was, {_ADVICE}."
             )
 
-    def begin(self, made_from: dict[str, str | None], *, epochs: int, last_step: int) -> None:
-        """Stores what the weights are made from and are to reach; to be called before training."""
+    def begin(
+        self,
+        made_from: dict[str, str | None],
+        *,
+        epochs: int,
+        last_step: int,
+        learned: Callable[[], dict[str, str]],
+    ) -> None:
+        """Stores what the weights are made from and are to reach; to be called before training.
+
+        ``learned`` gives the training images by the hashes of their pixels; it is asked at the
+        first start, for later ones go on with the same.
+        """
         record = self.record() if self.trained_step is not None else {}
+        record = record or {"learned": learned()}
         new = record | {"made_from": made_from, "epochs": epochs, "last_step": last_step}
         if new != record:
             write_json(self._record_file, new)

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from data.catalog import Catalog, Sample
 from data.files import files_digest
 from data.foreground import foreground_files
-from data.images import TrainingImages, count_arrays, decode_images, find_bit_depth
+from data.images import Decoded, TrainingImages, count_arrays, decode_images, find_bit_depth
 from data.mask_arrays import decode_foregrounds, decode_valid
 from data.memory import image_bytes, plan_memory, training_bytes
 from data.options import PixelOptions
@@ -109,13 +109,17 @@ class CategoryImages:
         Raises:
           UserError: as for ``training``.
         """
+        return self._decoded.images
+
+    @property
+    def _decoded(self) -> Decoded:
         key = ("training", self.catalog.category, self._options)
         return self._keep(key, self._decode_normal)
 
-    def _decode_normal(self) -> np.ndarray:
+    def _decode_normal(self) -> Decoded:
         count = self.training_count
         _plan({f"{count} training images": training_bytes(count, self._options.size)})
-        return decode_images(self._training_paths, self._options, what="training images").images
+        return decode_images(self._training_paths, self._options, what="training images")
 
     def _decode_foregrounds(self) -> np.ndarray | None:
         """Where anomalies may fall: M_f inside the region of interest; None for anywhere."""
@@ -149,6 +153,14 @@ class CategoryImages:
 
     def _region_files(self, samples: Sequence[Sample]) -> list[Path] | None:
         return region_files([sample.path for sample in samples], self._config.data.region)
+
+    def learned(self) -> dict[str, str]:
+        """The training images by the hash of their pixels, to know them again.
+
+        Raises:
+          UserError: as for ``training``.
+        """
+        return dict(zip(self._decoded.digests, map(str, self._training_paths), strict=True))
 
     def made_from(self) -> dict[str, str | int | None]:
         """What training depends on beside the settings, by what messages call it.

@@ -1,5 +1,6 @@
 """The test images of a category, and how a detector's answers to them become score maps."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from tqdm import tqdm
 
 from data.catalog import Catalog
 from data.geometry import Placement
-from data.images import count_arrays, decode_images, image_size, open_rgb, placements_of
+from data.images import Decoded, count_arrays, decode_images, image_size, open_rgb, placements_of
 from data.mask_arrays import decode_masks, decode_valid
 from data.masks import open_mask
 from data.options import PixelOptions
@@ -29,23 +30,21 @@ class EvaluationImages:
       tiles: how they are cut into tiles, which are decoded when they are scored; None where
         photographs are taken whole.
       frame: how photographs become arrays of the score maps' size.
-      images: (n, height, width, 3) uint8, or None where there are tiles.
+      decoded: the arrays, or None where there are tiles.
       masks: (n, height, width) bool, or None where there is no ground truth of pixels.
       inverted: whether black marks the defect in their files.
       regions: the file of each image's region of interest, or None where all is of interest.
       valid: (n, height, width) bool, where is looked, or None for everywhere.
-      clipped: the files that held values beyond the bit depth.
     """
 
     catalog: Catalog
     tiles: PixelOptions | None
     frame: PixelOptions
-    images: np.ndarray | None
+    decoded: Decoded | None
     masks: np.ndarray | None
     inverted: bool
     regions: list[Path] | None
     valid: np.ndarray | None
-    clipped: list[Path]
 
     @property
     def labels(self) -> np.ndarray:
@@ -65,10 +64,11 @@ class EvaluationImages:
                 f"pixel metrics are of the {(labels & judged).sum()} of {labels.sum()} defective "
                 "images that have a mask"
             )
-        if self.clipped:
+        clipped = self.decoded.clipped if self.decoded else []
+        if clipped:
             lines.append(
-                f"{len(self.clipped)} test images hold values beyond {self.frame.bit_depth} bits, "
-                f"which were clipped (first: {self.clipped[0]})"
+                f"{len(clipped)} test images hold values beyond {self.frame.bit_depth} bits, "
+                f"which were clipped (first: {clipped[0]})"
             )
         return lines
 
@@ -84,33 +84,37 @@ class EvaluationImages:
           batch_size: images or tiles a time.
         """
         if self.tiles is None:
-            maps = score_maps(self.images, batch_size=batch_size)
+            maps = score_maps(self.decoded.images, batch_size=batch_size)
             if self.valid is not None:
                 maps = np.where(self.valid, maps, np.float32(0))
-            return Scores(maps, maps.max(axis=(1, 2)), self.valid)
+            return Scores(maps, maps.max(axis=(1, 2)), self.valid, self.decoded.digests)
         count = len(self.catalog.test)
         maps = np.zeros((count, *self.frame.size), np.float32)
-        scores = np.zeros(count, np.float32)
+        scores, digests = np.zeros(count, np.float32), []
         for index in tqdm(range(count), desc="scoring", unit="image", leave=False, delay=1):
-            stitched = self._stitched(index, score_maps, batch_size)
+            stitched, digest = self._stitched(index, score_maps, batch_size)
+            digests.append(digest)
             scores[index] = stitched.max()
             target = self.placement(index).target
             whole = Placement((0, 0, *stitched.shape[::-1]), target, self.frame.size)
             maps[index] = np.asarray(whole.resize(Image.fromarray(stitched), antialias=True))
-        return Scores(maps, scores, self.valid)
+        return Scores(maps, scores, self.valid, digests)
 
-    def _stitched(self, index: int, score_maps: ScoreMaps, batch_size: int) -> np.ndarray:
-        """The score map of a photograph at the tiles' resolution, 0 outside its region."""
+    def _stitched(
+        self, index: int, score_maps: ScoreMaps, batch_size: int
+    ) -> tuple[np.ndarray, str]:
+        """Of a photograph the score map at the tiles' resolution, 0 outside its region; a hash."""
         path, options = self.catalog.test[index].path, self.tiles
         photograph = open_rgb(path, options).image
         stitching = Stitching(photograph.size[::-1], options)
-        tiles = placements_of(path, options)
+        tiles, digest = placements_of(path, options), hashlib.sha256()
         for start in range(0, len(tiles), batch_size):
             some = tiles[start : start + batch_size]
-            arrays = [
-                np.asarray(tile.resize(photograph, antialias=options.antialias)) for tile in some
-            ]
-            maps = score_maps(np.stack(arrays), batch_size=batch_size)
+            arrays = np.stack(
+                [np.asarray(one.resize(photograph, antialias=options.antialias)) for one in some]
+            )
+            digest.update(arrays)
+            maps = score_maps(arrays, batch_size=batch_size)
             for tile, values in zip(some, maps, strict=True):
                 stitching.add(tile, values)
         stitched = stitching.result()
@@ -120,7 +124,7 @@ class EvaluationImages:
             )
             inside = np.asarray(region.resize(stitched.shape[::-1], Image.Resampling.BILINEAR))
             stitched[inside <= 0.5] = 0
-        return stitched
+        return stitched, digest.hexdigest()
 
 
 def map_frame(paths: Sequence[Path], options: PixelOptions, measure_at: int) -> PixelOptions:
@@ -165,20 +169,17 @@ def decode_test_images(
       UserError: a file cannot be used.
     """
     paths = [sample.path for sample in catalog.test]
-    images, clipped = None, []
-    if not options.tile_size:
-        images, clipped = decode_images(paths, options, what="test images")
+    whole = not options.tile_size
     masks = None
     if catalog.has_masks:
         masks = decode_masks(catalog.test, frame, invert=invert_masks)
     return EvaluationImages(
         catalog=catalog,
-        tiles=options if options.tile_size else None,
+        tiles=None if whole else options,
         frame=frame,
-        images=images,
+        decoded=decode_images(paths, options, what="test images") if whole else None,
         masks=masks,
         inverted=invert_masks,
         regions=regions,
         valid=decode_valid(paths, regions, frame),
-        clipped=clipped,
     )

@@ -1,12 +1,9 @@
 """Finds test images that have been learned from, of which a measurement says nothing."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from data.files import file_digest
+from data.files import file_digests
 
 
 def shared_files(training: Sequence[Path], test: Sequence[Path]) -> list[str]:
@@ -15,37 +12,29 @@ def shared_files(training: Sequence[Path], test: Sequence[Path]) -> list[str]:
     Raises:
       UserError: a file cannot be read.
     """
-    learned = {file_digest(path): path for path in training}
-    return _note([(path, learned.get(file_digest(path))) for path in test])
+    learned = dict(zip(file_digests(training), map(str, training), strict=True))
+    return shared_images(learned, test, file_digests(test))
 
 
-def shared_pixels(
-    training: Sequence[Path], learned_images: np.ndarray, test: Sequence[Path], images: np.ndarray
+def shared_images(
+    learned: dict[str, str], test: Sequence[Path], digests: Sequence[str]
 ) -> list[str]:
-    """A note on the test images that have the pixels of training images; [] without any.
+    """A note on the test images that were learned from; [] without any.
 
     Args:
-      training: the files that were learned from.
-      learned_images: (n, height, width, 3) uint8 of these.
+      learned: the training images by a digest of their contents.
       test: the files that are measured on.
-      images: the same of these.
+      digests: of the contents of these.
     """
-    learned = {_digest(pixels): path for path, pixels in zip(training, learned_images, strict=True)}
-    return _note(
-        [(path, learned.get(_digest(pixels))) for path, pixels in zip(test, images, strict=True)]
-    )
-
-
-def _digest(pixels: np.ndarray) -> bytes:
-    return hashlib.sha256(np.ascontiguousarray(pixels)).digest()
-
-
-def _note(pairs: list[tuple[Path, Path | None]]) -> list[str]:
-    found = [(path, learned) for path, learned in pairs if learned is not None]
+    found = [
+        (path, learned[digest])
+        for path, digest in zip(test, digests, strict=True)
+        if digest in learned
+    ]
     if not found:
         return []
-    path, learned = found[0]
+    path, first = found[0]
     return [
         f"LEAK: {len(found)} test images are training images as well (first: '{path}' is "
-        f"'{learned}'); what is measured with them is too good"
+        f"'{first}'); what is measured with them is too good"
     ]

@@ -17,7 +17,7 @@ from dtsnet_jax.evaluation.scoring import Scores
 from dtsnet_jax.fingerprint import scoring_settings, settings_digest
 from dtsnet_jax.inputs.catalogs import chosen_catalogs, learned_catalogs
 from dtsnet_jax.inputs.category import CategoryImages
-from dtsnet_jax.inputs.leaks import shared_files, shared_pixels
+from dtsnet_jax.inputs.leaks import shared_images
 from dtsnet_jax.jobs.drawing import draw
 from dtsnet_jax.jobs.table import Row, Table
 from dtsnet_jax.results import environment
@@ -94,8 +94,10 @@ def evaluate_seed(table: Table, row: Row, catalog: Catalog, learns: Catalog, see
             "--job=train continues it"
         )
     result, scores = _measured(row, fitted, images)
-    if images.test is not None:
-        result["notes"] = [*_leaks(learned, images), *images.test.notes()]
+    if scores is not None:
+        paths = [sample.path for sample in catalog.test]
+        leaks = shared_images(record["learned"], paths, scores.digests)
+        result["notes"] = [*leaks, *images.test.notes()]
     records = read_records(trained.directory)
     if row.trained_in != row.run:  # whose metrics during training were scored in another way
         records = [one for one in records if "epoch" not in one]
@@ -138,16 +140,6 @@ def _check_record(
                 f"'{trained.directory}' was trained with other {what} than there are now; give "
                 "those that it was trained with."
             )
-
-
-def _leaks(learned: CategoryImages, images: CategoryImages) -> list[str]:
-    """What has to be said of test images that were learned from."""
-    training = [sample.path for sample in learned.catalog.train]
-    test = [sample.path for sample in images.catalog.test]
-    note = shared_files(training, test)
-    if note or images.test.tiles:
-        return note
-    return shared_pixels(training, learned.normal, test, images.test.images)
 
 
 def scored_from(config: ConfigDict, images: CategoryImages) -> dict[str, object]:

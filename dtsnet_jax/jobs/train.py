@@ -74,7 +74,7 @@ def _train(
         table.run.store_config(table.config)
         row.run.store_config(row.config)
         epochs = epochs_of(row.config, learns.category)
-        run.begin(made_from, epochs=epochs, last_step=last_step)
+        run.begin(made_from, epochs=epochs, last_step=last_step, learned=images.learned)
         step = run.trained_step
         if step is not None and step >= last_step:
             print(f"{row.name}, {run.name}: trained already")
