@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data.images import open_rgb
+from data.opening import open_rgb
 from data.options import PixelOptions
 from data.textures import find_textures
 

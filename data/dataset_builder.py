@@ -11,8 +11,8 @@ import tensorflow_datasets as tfds
 from data.archives import download_directory, find_tree
 from data.catalog import Sample
 from data.foreground import foreground_files
-from data.images import image_size
 from data.masks import open_mask, open_masks
+from data.opening import image_size
 from data.options import PixelOptions
 
 

@@ -17,8 +17,9 @@ from scipy import ndimage
 from data.archives import data_directory
 from data.catalog import Catalog
 from data.files import file_digest, locked, partial_path, remove_abandoned
-from data.images import open_rgb, run_with_progress
+from data.images import run_with_progress
 from data.matching import match_by_name
+from data.opening import open_rgb
 from data.options import PixelOptions
 from dtsnet_jax.errors import UserError, first_line
 

@@ -1,31 +1,22 @@
-"""Decodes image files of every common kind into arrays of one shape."""
+"""Decodes image files into arrays of one shape."""
 
 import hashlib
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
 from tqdm import tqdm
 
-from data.catalog import IMAGE_FORMATS
 from data.geometry import Placement, placements
+from data.opening import image_size, in_turn, largest_deep_value, open_rgb
 from data.options import BIT_DEPTHS, PixelOptions
 from dtsnet_jax.errors import UserError
 
-Image.MAX_IMAGE_PIXELS = None  # data.max_megapixels takes its place, with an error that names it
-
 MEAN_COLOUR = (124, 116, 104)  # ImageNet's, which normalisation turns to zero: what is padded with
-_DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
-_DEEP_COLOURS = ("LA;16", "RGB;16", "RGBA;16", "RGBX;16", "RGBa;16")  # Pillow's names, of a value
-_DRAFT_MEGAPIXELS = 16.0  # JPEG files from here on are decoded at a fraction of their size
-_LARGE_MEGAPIXELS = 64.0  # files from here on are decoded one at a time
-_large = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -44,16 +35,16 @@ class TrainingImages:
     textures: np.ndarray | None
 
 
-class Photograph(NamedTuple):
-    """A decoded file.
+class Facts(NamedTuple):
+    """What is remembered of files beside their arrays.
 
     Attributes:
-      image: 8-bit RGB.
-      clipped: whether it held values beyond the bit depth.
+      clipped: the files that held values beyond the bit depth.
+      digests: of every file a hash of its pixels, equal for equal pixels.
     """
 
-    image: Image.Image
-    clipped: bool
+    clipped: list[Path]
+    digests: list[str]
 
 
 class Decoded(NamedTuple):
@@ -61,13 +52,11 @@ class Decoded(NamedTuple):
 
     Attributes:
       images: (n, height, width, 3) uint8; of files that are cut into tiles, all tiles in order.
-      clipped: the files that held values beyond the bit depth.
-      digests: of every file a hash of its arrays, equal for equal pixels.
+      facts: of the files.
     """
 
     images: np.ndarray
-    clipped: list[Path]
-    digests: list[str]
+    facts: Facts
 
 
 def decode_image(path: Path, options: PixelOptions) -> np.ndarray:
@@ -82,157 +71,18 @@ def decode_image(path: Path, options: PixelOptions) -> np.ndarray:
     return _decode(path, options)[0]
 
 
-def _decode(path: Path, options: PixelOptions) -> tuple[np.ndarray, bool]:
-    with _large if _megapixels(path) > _LARGE_MEGAPIXELS else nullcontext():
-        image, clipped = open_rgb(path, options)
-        arrays = [
+def _decode(path: Path, options: PixelOptions) -> tuple[np.ndarray, bool, str]:
+    """The arrays of a file, whether values were clipped, and a hash."""
+    reducible = options.antialias and not options.tile_size
+    image, clipped = open_rgb(path, options, at_least=options.size if reducible else None)
+    arrays = np.stack(
+        [
             np.asarray(one.resize(image, antialias=options.antialias, fill=MEAN_COLOUR))
-            for one in placements(image.size[::-1], options)
+            for one in placements_of(path, options)
         ]
-    return np.stack(arrays), clipped
-
-
-def _megapixels(path: Path) -> float:
-    width, height = image_size(path)
-    return width * height / 1e6
-
-
-def open_image(path: Path) -> Image.Image:
-    """Decodes an image file as it is, but for a rotation noted in EXIF.
-
-    Raises:
-      UserError: the file is missing, empty, cut short or no image.
-    """
-    with _opened(path) as image:
-        image.load()
-        return ImageOps.exif_transpose(image)
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Width and height that ``open_image`` would give, from the file's header alone.
-
-    Raises:
-      UserError: the file is missing, empty or no image.
-    """
-    with _opened(path) as image:
-        return image.size[::-1] if _orientation(image) >= 5 else image.size
-
-
-def _orientation(image: Image.Image) -> int:
-    """The rotation noted in EXIF; a TIFF file has been turned already when it is opened."""
-    if image.format == "TIFF":
-        return 1
-    # The base class's method, because that of PNG files decodes the whole image.
-    return Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    try:
-        with Image.open(path) as image:
-            yield image
-    except (OSError, SyntaxError, ValueError) as error:
-        size = path.stat().st_size if path.is_file() else None
-        found = "does not exist" if size is None else f"cannot be decoded ({size} bytes: {error})"
-        raise UserError(
-            f"image '{path}' {found}; an intact {IMAGE_FORMATS} file was expected: replace "
-            "or remove it."
-        ) from error
-
-
-def open_rgb(path: Path, options: PixelOptions) -> Photograph:
-    """Decodes an image file of any accepted kind to 8-bit RGB, at its own size.
-
-    8 to 16 bit, grey, palette, RGB, RGBA (alpha is dropped) and CMYK are accepted, and a rotation
-    noted in EXIF is applied. Deep values are divided by the largest of the bit depth, never
-    stretched to the range that happens to occur, so that images remain comparable. Of several pages
-    the first is taken. A JPEG file of more than 16 megapixels that is to shrink is decoded at a
-    half, quarter or eighth of its size, as long as that is twice what is needed.
-
-    Args:
-      path: a file of one of the ``IMAGE_FORMATS``.
-      options: of these ``bit_depth``, ``max_megapixels`` and, for large files, the rest.
-
-    Raises:
-      UserError: the file is empty, cut short, no image, larger than allowed, or of a number format
-        with no known range.
-    """
-    with _opened(path) as image:
-        megapixels = image.width * image.height / 1e6
-        if megapixels > options.max_megapixels:
-            raise UserError(
-                f"image '{path}' has {megapixels:.0f} megapixels, more than "
-                f"data.max_megapixels={options.max_megapixels:g}; set that to {megapixels:.0f} or "
-                "more if the file is meant to be so large."
-            )
-        if megapixels > _DRAFT_MEGAPIXELS and options.antialias and not options.tile_size:
-            image.draft(None, (2 * options.size[1], 2 * options.size[0]))
-        if _is_deep(image):
-            return _scaled(_deep_values(path, image), options.bit_depth, _orientation(image))
-        if image.mode == "F":
-            raise UserError(
-                f"image '{path}' holds floating-point numbers, whose range is not known; convert "
-                "it to 8 or 16 bit."
-            )
-        image.load()
-        return Photograph(ImageOps.exif_transpose(image).convert("RGB"), clipped=False)
-
-
-def _is_deep(image: Image.Image) -> bool:
-    """Whether a file, of which the header has been read, holds more than 8 bits a value."""
-    # Pillow keeps the upper 8 bits only of colours with 16; the raw mode, such as RGB;16B, tells.
-    raw_modes = (tile.args[0] if isinstance(tile.args, tuple) else tile.args for tile in image.tile)
-    return image.mode in _DEEP_MODES or any(str(raw).startswith(_DEEP_COLOURS) for raw in raw_modes)
-
-
-def _deep_values(path: Path, image: Image.Image) -> np.ndarray:
-    """(height, width) or (height, width, 3) of whole numbers below 2¹⁶, as they lie in the file."""
-    if image.mode in _DEEP_MODES:
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise UserError(
-                f"image '{path}' holds whole numbers from {values.min()} to {values.max()}; "
-                "convert it to 8 or 16 bit."
-            )
-        return values
-    import cv2  # slow to import, and only colours with 16 bits need it
-
-    content = np.fromfile(path, np.uint8)
-    values = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
-    if values is None:
-        raise ValueError("OpenCV cannot read its 16-bit colours")
-    if values.ndim == 3 and values.shape[-1] >= 3:
-        return values[..., 2::-1]  # from BGR or BGRA
-    return values[..., 0] if values.ndim == 3 else values
-
-
-def _scaled(values: np.ndarray, bit_depth: int, orientation: int) -> Photograph:
-    largest = 2**bit_depth - 1
-    clipped = bool(values.max() > largest)
-    scaled = (np.minimum(values, largest).astype(np.uint32) * 255 + largest // 2) // largest
-    image = Image.fromarray(scaled.astype(np.uint8))
-    image.getexif()[ExifTags.Base.Orientation] = orientation
-    return Photograph(ImageOps.exif_transpose(image).convert("RGB"), clipped)
-
-
-def find_bit_depth(paths: Sequence[Path]) -> int:
-    """The smallest of 8, 10, 12, 14 and 16 bits that holds all values of some files.
-
-    Args:
-      paths: images; those that hold 8 bits a value are not decoded.
-
-    Raises:
-      UserError: a file cannot be used.
-    """
-    largest = [0] * len(paths)
-
-    def look(index: int) -> None:
-        with _opened(paths[index]) as image:
-            if _is_deep(image):
-                largest[index] = int(_deep_values(paths[index], image).max())
-
-    run_with_progress(look, len(paths), "bit depth")
-    return next(bits for bits in BIT_DEPTHS if max(largest, default=0) < 2**bits)
+    )
+    digest = hashlib.sha256(image.tobytes() if options.tile_size else arrays).hexdigest()
+    return arrays, clipped, digest
 
 
 def decode_images(paths: Sequence[Path], options: PixelOptions, *, what: str) -> Decoded:
@@ -251,13 +101,56 @@ def decode_images(paths: Sequence[Path], options: PixelOptions, *, what: str) ->
     clipped, digests = [False] * len(paths), [""] * len(paths)
 
     def decode_into(index: int) -> None:
-        arrays, clipped[index] = _decode(paths[index], options)
+        arrays, clipped[index], digests[index] = _decode(paths[index], options)
         result[starts[index] : starts[index + 1]] = arrays
-        digests[index] = hashlib.sha256(arrays).hexdigest()
 
-    run_with_progress(decode_into, len(paths), what)
-    beyond = [path for path, yes in zip(paths, clipped, strict=True) if yes]
-    return Decoded(result, beyond, digests)
+    run_with_progress(decode_into, len(paths), what, files=paths)
+    return Decoded(result, _facts(paths, clipped, digests))
+
+
+def look_at_images(paths: Sequence[Path], options: PixelOptions, *, what: str) -> Facts:
+    """Decodes photographs that are cut into tiles and keeps no array, to find what is broken.
+
+    Args:
+      paths: the files.
+      options: how they are decoded.
+      what: the bar's title.
+
+    Raises:
+      UserError: a file cannot be used, or is smaller than a tile.
+    """
+    count_arrays(paths, options)
+    clipped, digests = [False] * len(paths), [""] * len(paths)
+
+    def look(index: int) -> None:
+        image, clipped[index] = open_rgb(paths[index], options)
+        digests[index] = hashlib.sha256(image.tobytes()).hexdigest()
+
+    run_with_progress(look, len(paths), what, files=paths)
+    return _facts(paths, clipped, digests)
+
+
+def _facts(paths: Sequence[Path], clipped: Sequence[bool], digests: list[str]) -> Facts:
+    return Facts([path for path, yes in zip(paths, clipped, strict=True) if yes], digests)
+
+
+def find_bit_depth(paths: Sequence[Path], options: PixelOptions) -> int:
+    """The smallest of 8, 10, 12, 14 and 16 bits that holds all values of some files.
+
+    Args:
+      paths: images; those that hold 8 bits a value are not decoded.
+      options: of these ``max_megapixels``.
+
+    Raises:
+      UserError: a file cannot be used.
+    """
+    largest = [0] * len(paths)
+
+    def look(index: int) -> None:
+        largest[index] = largest_deep_value(paths[index], options)
+
+    run_with_progress(look, len(paths), "bit depth", files=paths)
+    return next(bits for bits in BIT_DEPTHS if max(largest, default=0) < 2**bits)
 
 
 def count_arrays(paths: Sequence[Path], options: PixelOptions) -> list[int]:
@@ -277,8 +170,9 @@ def placements_of(path: Path, options: PixelOptions) -> list[Placement]:
     Raises:
       UserError: it is smaller than a tile, or no image.
     """
+    size = image_size(path)[::-1]
     try:
-        return placements(image_size(path)[::-1], options)
+        return placements(size, options)
     except ValueError as error:
         raise UserError(
             f"image '{path}' has {error}; choose a smaller data.tile_size, or 0 to take "
@@ -287,11 +181,29 @@ def placements_of(path: Path, options: PixelOptions) -> list[Placement]:
 
 
 def run_with_progress(
-    function: Callable[[int], None], count: int, what: str, *, workers: int | None = None
+    function: Callable[[int], None],
+    count: int,
+    what: str,
+    *,
+    files: Sequence[Path] | None = None,
+    workers: int | None = None,
 ) -> None:
-    """Calls ``function(index)`` for all indices in threads; the first error ends it."""
+    """Calls ``function(index)`` for all indices in threads; the first error ends it.
+
+    Args:
+      function: what is called.
+      count: how often.
+      what: the title of the progress bar.
+      files: the image that each call decodes; large ones are not decoded side by side.
+      workers: threads, or None for what suits the machine.
+    """
+
+    def call(index: int) -> None:
+        with nullcontext() if files is None else in_turn(files[index]):
+            function(index)
+
     with ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(function, index) for index in range(count)]
+        futures = [pool.submit(call, index) for index in range(count)]
         try:
             for future in tqdm(futures, desc=what, unit="image", leave=False, delay=1):
                 future.result()

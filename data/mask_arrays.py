@@ -11,6 +11,7 @@ from data.catalog import Sample
 from data.images import count_arrays, placements_of, run_with_progress
 from data.masks import check_mask_size, open_mask, open_masks
 from data.options import PixelOptions
+from dtsnet_jax.errors import UserError
 
 Parts = Sequence[tuple[Sequence[Path], Sequence[Path] | None]]
 
@@ -66,7 +67,8 @@ def decode_masks(samples: Sequence[Sample], options: PixelOptions, *, invert: bo
             mask = open_masks(sample, invert=invert)
             result[index] = _resized(mask, options, sample.path)[0] > 0.5
 
-    run_with_progress(decode_into, len(samples), "masks")
+    files = [sample.path for sample in samples]
+    run_with_progress(decode_into, len(samples), "masks", files=files)
     return result
 
 
@@ -91,7 +93,8 @@ def decode_foregrounds(parts: Parts, options: PixelOptions, *, soft: bool) -> np
         for images, masks in parts
         for index, image in enumerate(images)
     ]
-    starts = [0, *np.cumsum(count_arrays([image for image, _ in jobs], options))]
+    files = [image for image, _ in jobs]
+    starts = [0, *np.cumsum(count_arrays(files, options))]
     dtype, everything = (np.uint8, 255) if soft else (bool, True)
     result = np.full((starts[-1], *options.size), everything, dtype)
 
@@ -102,7 +105,7 @@ def decode_foregrounds(parts: Parts, options: PixelOptions, *, soft: bool) -> np
             arrays = np.rint(255 * coverage) if soft else coverage > 0.5
             result[starts[index] : starts[index + 1]] = arrays
 
-    run_with_progress(decode_into, len(jobs), "foregrounds")
+    run_with_progress(decode_into, len(jobs), "foregrounds", files=files)
     return result
 
 
@@ -140,6 +143,11 @@ def decode_valid(
             valid &= _resized(shared, options, image) > 0.5
         else:
             valid &= decode_mask(regions[index], options, image) > 0.5
+        if not valid.any():
+            raise UserError(
+                f"region of interest '{regions[index]}' leaves nothing of the image '{image}' to "
+                "look at; mark what is of interest with anything but black."
+            )
 
-    run_with_progress(decode_into, len(images), "regions of interest")
+    run_with_progress(decode_into, len(images), "regions of interest", files=images)
     return result

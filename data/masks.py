@@ -8,7 +8,8 @@ from PIL import Image
 
 from data.annotations import Marks, read_annotations
 from data.catalog import Sample
-from data.images import image_size, open_image, run_with_progress
+from data.images import run_with_progress
+from data.opening import image_size, open_image
 from dtsnet_jax.errors import UserError
 
 ANNOTATION_SUFFIX = ".json"
@@ -127,7 +128,8 @@ def inspect_masks(samples: Sequence[Sample], *, invert: bool) -> list[str]:
             if path.suffix.lower() == ANNOTATION_SUFFIX:
                 without_area[index] += _find_marks(path, sample.path).without_area
 
-    run_with_progress(inspect, len(masked), "looking at masks")
+    files = [sample.path for sample in masked]
+    run_with_progress(inspect, len(masked), "looking at masks", files=files)
     marks = "does not mark" if invert else "marks"
     findings = (
         (

@@ -26,6 +26,7 @@ class PixelOptions:
         of which becomes an array; 0 takes it whole.
       tile_overlap: pixels of the photograph that neighbouring tiles share at least.
       max_megapixels: larger photographs are refused.
+      largest_scale: a padded photograph is not enlarged more than this.
     """
 
     size: tuple[int, int] = (256, 256)
@@ -35,6 +36,7 @@ class PixelOptions:
     tile_size: int = 0
     tile_overlap: int = 0
     max_megapixels: float = 200.0
+    largest_scale: float = float("inf")
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """Puts the maps of overlapping tiles together to the map of a photograph, without seams."""
 
 import numpy as np
+from PIL import Image
 
 from data.geometry import Placement, Size
 from data.options import PixelOptions
 
 
 class Stitching:
-    """A map that grows tile by tile, in pixels of the tiles' arrays.
+    """A map that grows tile by tile, of the tiles' resolution or the photograph's, the smaller one.
 
     Where tiles overlap, each counts the more the farther its border is: one fades into another.
     """
@@ -19,13 +20,12 @@ class Stitching:
           photograph: its height and width.
           options: how it is cut into tiles.
         """
-        self._scales = [side / options.tile_size for side in options.size]
-        size = tuple(
-            round((side - options.tile_size) * scale) + length
-            for side, scale, length in zip(photograph, self._scales, options.size, strict=True)
-        )
+        tile = options.tile_size
+        self._tile = tuple(min(side, tile) for side in options.size)
+        self._scales = [side / tile for side in self._tile]
+        size = stitched_size(photograph, options)
         self._sum, self._weight = np.zeros(size, np.float32), np.zeros(size, np.float32)
-        rows, columns = (_closeness(length) for length in options.size)
+        rows, columns = (_closeness(length) for length in self._tile)
         self._window = rows[:, None] * columns[None, :]
 
     def add(self, tile: Placement, values: np.ndarray) -> None:
@@ -35,6 +35,9 @@ class Stitching:
           tile: which part of the photograph it is.
           values: (height, width) of the tile's array.
         """
+        if values.shape != self._tile:
+            image = Image.fromarray(values.astype(np.float32))
+            values = np.asarray(image.resize(self._tile[::-1], Image.Resampling.BILINEAR))
         left, upper, _, _ = tile.source
         top, start = round(upper * self._scales[0]), round(left * self._scales[1])
         here = np.s_[top : top + values.shape[0], start : start + values.shape[1]]
@@ -44,6 +47,15 @@ class Stitching:
     def result(self) -> np.ndarray:
         """The map of the photograph, float32; every pixel has to be in a tile."""
         return self._sum / self._weight
+
+
+def stitched_size(photograph: Size, options: PixelOptions) -> Size:
+    """Height and width of the map of a photograph in tiles."""
+    return tuple(
+        round((side - options.tile_size) * min(1.0, length / options.tile_size))
+        + min(length, options.tile_size)
+        for side, length in zip(photograph, options.size, strict=True)
+    )
 
 
 def _closeness(length: int) -> np.ndarray:

@@ -55,7 +55,7 @@ def check_config(config: ConfigDict) -> None:
         if get_field(config, field) not in valid:
             raise unknown_name(field, get_field(config, field), valid)
     for field, least in MINIMA.items():
-        if get_field(config, field) < least:
+        if not get_field(config, field) >= least:  # NaN neither
             raise UserError(f"{field} is {get_field(config, field)}, expected {least} or more.")
     for field in POSITIVE:
         if get_field(config, field) <= 0:

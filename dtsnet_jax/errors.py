@@ -12,10 +12,10 @@ class UserError(ValueError):
     """
 
 
-def unknown_name(field: str, name: str, valid: Iterable[str]) -> UserError:
-    """The error for a name that is none of the valid ones; suggests the nearest."""
-    valid = list(valid)
-    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.4)
+def unknown_name(field: str, name: object, valid: Iterable[object]) -> UserError:
+    """The error for a name or number that is none of the valid ones; suggests the nearest."""
+    valid = [str(one) for one in valid]
+    near = difflib.get_close_matches(str(name), valid, n=1, cutoff=0.4)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     return UserError(f"{field} is '{name}', which is unknown.{hint} Valid: {', '.join(valid)}.")
 

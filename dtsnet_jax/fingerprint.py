@@ -33,6 +33,8 @@ ELSEWHERE = (
     "epochs_by_category.",
     "scoring.",
 )
+# Of these the following name files, of which rows of one table have to have the same.
+FILE_FIELDS = ("data.textures", "data.foreground", "data.foreground_model", "data.region")
 # Of these the following may not change between two starts of the same run nevertheless.
 _FIXED = ("name", "variant", "protocol", "data.category", "train.evaluate_every")
 

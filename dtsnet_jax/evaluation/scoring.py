@@ -40,13 +40,11 @@ class Scores(NamedTuple):
       maps: (n, height, width) float32; larger is more anomalous, 0 where nothing was looked at.
       images: (n,) float32, of every image the largest score that it has anywhere.
       valid: (n, height, width) bool, where was looked, or None for everywhere.
-      digests: of every image a hash of its pixels, as in ``data.images.Decoded``.
     """
 
     maps: np.ndarray
     images: np.ndarray
     valid: np.ndarray | None
-    digests: list[str]
 
 
 def level_map(

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,12 @@ from data.region import region_files
 from data.textures import textures_digest
 from dtsnet_jax.config import synthesize_every
 from dtsnet_jax.devices.processes import processes_here, together
-from dtsnet_jax.inputs.evaluation import EvaluationImages, decode_test_images, map_frame
+from dtsnet_jax.inputs.evaluation import (
+    EvaluationImages,
+    decode_test_images,
+    map_frame,
+    stitching_bytes,
+)
 from dtsnet_jax.inputs.options import pixel_options, synthesis_options
 
 
@@ -66,7 +71,7 @@ class CategoryImages:
         return self._keep(("bit depth", self.catalog.category), self._find_bit_depth)
 
     def _find_bit_depth(self) -> int:
-        found = find_bit_depth(self._training_paths)
+        found = find_bit_depth(self._training_paths, pixel_options(self._config, bit_depth=16))
         if found > 8:
             print(f"{self.catalog.category}: the training images hold {found} bits a value")
         return found
@@ -95,42 +100,43 @@ class CategoryImages:
         Raises:
           UserError: a file cannot be used, or all would not fit into memory.
         """
-        textures, normal = self._textures(), self.normal
-        name, options, data = self.catalog.category, self._options, self._config.data
-        soft = self._config.synthesis.soft_foreground
-        key = ("foregrounds", name, options, data.foreground, data.region, soft)
-        foreground = self._keep(key, self._decode_foregrounds)
-        return TrainingImages(normal, foreground, textures)
-
-    @property
-    def normal(self) -> np.ndarray:
-        """The training images, or all their tiles, (n, height, width, 3) uint8.
-
-        Raises:
-          UserError: as for ``training``.
-        """
-        return self._decoded.images
+        textures, normal = self._textures(), self._decoded.images
+        # By all processes or none, for the decoding below makes them wait for each other.
+        parts, regions = together(
+            lambda: (self._foreground_files, self._region_files(self.catalog.train))
+        )
+        decode = partial(self._decode_foregrounds, parts, regions)
+        files = tuple(None if masks is None else tuple(masks) for _, masks in parts)
+        made_from = (files, tuple(regions or ()), self._config.synthesis.soft_foreground)
+        key = ("foregrounds", self.catalog.category, self._options, made_from)
+        return TrainingImages(normal, self._keep(key, decode), textures)
 
     @property
     def _decoded(self) -> Decoded:
+        count = together(lambda: self.training_count)
         key = ("training", self.catalog.category, self._options)
-        return self._keep(key, self._decode_normal)
+        return self._keep(key, partial(self._decode_normal, count))
 
-    def _decode_normal(self) -> Decoded:
-        count = self.training_count
+    def _decode_normal(self, count: int) -> Decoded:
         _plan({f"{count} training images": training_bytes(count, self._options.size)})
-        return decode_images(self._training_paths, self._options, what="training images")
+        decoded = decode_images(self._training_paths, self._options, what="training images")
+        if clipped := decoded.facts.clipped:
+            print(
+                f"{self.catalog.category}: {len(clipped)} training images hold values beyond "
+                f"{self.bit_depth} bits, which are clipped (first: {clipped[0]})"
+            )
+        return decoded
 
-    def _decode_foregrounds(self) -> np.ndarray | None:
+    def _decode_foregrounds(
+        self, parts: list[tuple], regions: list[Path] | None
+    ) -> np.ndarray | None:
         """Where anomalies may fall: M_f inside the region of interest; None for anywhere."""
         count, options = self.training_count, self._options
-        regions = self._region_files(self.catalog.train)
-        parts = self._foreground_files
-        partial = any(files is not None for _, files in parts)
-        if partial or regions or options.fit == "pad":
+        partial_ones = any(files is not None for _, files in parts)
+        if partial_ones or regions or options.fit == "pad":
             _plan({f"{count} foregrounds": training_bytes(count, options.size, channels=1)})
         valid = decode_valid(self._training_paths, regions, options)
-        if not partial:
+        if not partial_ones:
             return valid
         soft = self._config.synthesis.soft_foreground
         foreground = decode_foregrounds(parts, options, soft=soft)
@@ -160,7 +166,7 @@ class CategoryImages:
         Raises:
           UserError: as for ``training``.
         """
-        return dict(zip(self._decoded.digests, map(str, self._training_paths), strict=True))
+        return dict(zip(self._decoded.facts.digests, map(str, self._training_paths), strict=True))
 
     def made_from(self) -> dict[str, str | int | None]:
         """What training depends on beside the settings, by what messages call it.
@@ -238,30 +244,34 @@ class CategoryImages:
         if not self.catalog.test:
             return None
         data, scoring = self._config.data, self._config.scoring
-        key = ("test", self.catalog.category, self._options, data.region, scoring.measure_at)
-        return self._keep(key, self._decode_test)
-
-    def _decode_test(self) -> EvaluationImages:
-        samples = self.catalog.test
+        samples, options = self.catalog.test, self._options
         paths = [sample.path for sample in samples]
-        frame = map_frame(paths, self._options, self._config.scoring.measure_at)
-        count, whole = len(samples), not self._options.tile_size
-        masks = image_bytes(count, frame.size, channels=1)
-        _plan(
-            {
-                f"{count} test images": image_bytes(count, frame.size) * whole,
-                "their score maps": image_bytes(count, frame.size, channels=4),  # float32
-                "their masks": masks * self.catalog.has_masks,
-                "their regions": masks * (frame.fit == "pad" or bool(self._config.data.region)),
-            }
+        frame, regions, memory = together(  # as for ``training``
+            lambda: (
+                map_frame(paths, options, scoring.measure_at),
+                self._region_files(samples),
+                stitching_bytes(paths, options),
+            )
         )
-        return decode_test_images(
-            self.catalog,
-            self._options,
-            frame,
-            regions=self._region_files(samples),
-            invert_masks=self._config.data.invert_masks,
-        )
+
+        def decode() -> EvaluationImages:
+            one = image_bytes(len(samples), frame.size, channels=1)
+            _plan(
+                {
+                    f"{len(samples)} test images": 3 * one * (not options.tile_size),
+                    "their score maps": 4 * one,  # float32
+                    "their masks": one * self.catalog.has_masks,
+                    "their regions": one * (frame.fit == "pad" or bool(regions)),
+                    "one of them while it is scored": memory,
+                }
+            )
+            inverted = data.invert_masks
+            return decode_test_images(
+                self.catalog, options, frame, regions=regions, invert_masks=inverted
+            )
+
+        key = ("test", self.catalog.category, frame, options, tuple(regions or ()))
+        return self._keep(key, decode)
 
     def normal_sample(self, count: int) -> np.ndarray:
         """At most ``count`` of the training images, evenly spread over them.
@@ -269,7 +279,8 @@ class CategoryImages:
         Returns:
           (m, height, width, 3) uint8.
         """
-        paths = _spread(self._training_paths, count)
+        enough = -(-count * len(self._training_paths) // self.training_count)  # photographs
+        paths = _spread(self._training_paths, enough)
         images = decode_images(paths, self._options, what="training images").images
         return images if len(images) <= count else np.stack(_spread(images, count))
 

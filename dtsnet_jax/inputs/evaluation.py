@@ -1,8 +1,8 @@
 """The test images of a category, and how a detector's answers to them become score maps."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +10,13 @@ from PIL import Image
 from tqdm import tqdm
 
 from data.catalog import Catalog
-from data.geometry import Placement
-from data.images import Decoded, count_arrays, decode_images, image_size, open_rgb, placements_of
+from data.geometry import Placement, Size
+from data.images import Facts, count_arrays, decode_images, look_at_images, placements_of
 from data.mask_arrays import decode_masks, decode_valid
 from data.masks import open_mask
+from data.opening import image_size, open_rgb
 from data.options import PixelOptions
-from data.tiles import Stitching
+from data.tiles import Stitching, stitched_size
 from dtsnet_jax.evaluation.scoring import Scores
 
 ScoreMaps = Callable[..., np.ndarray]
@@ -27,10 +28,11 @@ class EvaluationImages:
 
     Attributes:
       catalog: where they lie.
-      tiles: how they are cut into tiles, which are decoded when they are scored; None where
+      tiles: how they are cut into tiles, which are decoded again when they are scored; None where
         photographs are taken whole.
       frame: how photographs become arrays of the score maps' size.
-      decoded: the arrays, or None where there are tiles.
+      images: (n, height, width, 3) uint8, or None where there are tiles.
+      facts: what is remembered of the files.
       masks: (n, height, width) bool, or None where there is no ground truth of pixels.
       inverted: whether black marks the defect in their files.
       regions: the file of each image's region of interest, or None where all is of interest.
@@ -40,7 +42,8 @@ class EvaluationImages:
     catalog: Catalog
     tiles: PixelOptions | None
     frame: PixelOptions
-    decoded: Decoded | None
+    images: np.ndarray | None
+    facts: Facts
     masks: np.ndarray | None
     inverted: bool
     regions: list[Path] | None
@@ -64,7 +67,7 @@ class EvaluationImages:
                 f"pixel metrics are of the {(labels & judged).sum()} of {labels.sum()} defective "
                 "images that have a mask"
             )
-        clipped = self.decoded.clipped if self.decoded else []
+        clipped = self.facts.clipped
         if clipped:
             lines.append(
                 f"{len(clipped)} test images hold values beyond {self.frame.bit_depth} bits, "
@@ -84,47 +87,52 @@ class EvaluationImages:
           batch_size: images or tiles a time.
         """
         if self.tiles is None:
-            maps = score_maps(self.decoded.images, batch_size=batch_size)
+            maps = score_maps(self.images, batch_size=batch_size)
             if self.valid is not None:
                 maps = np.where(self.valid, maps, np.float32(0))
-            return Scores(maps, maps.max(axis=(1, 2)), self.valid, self.decoded.digests)
+            return Scores(maps, maps.max(axis=(1, 2)), self.valid)
         count = len(self.catalog.test)
         maps = np.zeros((count, *self.frame.size), np.float32)
-        scores, digests = np.zeros(count, np.float32), []
+        scores = np.zeros(count, np.float32)
         for index in tqdm(range(count), desc="scoring", unit="image", leave=False, delay=1):
-            stitched, digest = self._stitched(index, score_maps, batch_size)
-            digests.append(digest)
+            stitched = self._stitched(index, score_maps, batch_size)
+            inside = self._inside(index, stitched.shape)
+            stitched *= inside
             scores[index] = stitched.max()
-            target = self.placement(index).target
-            whole = Placement((0, 0, *stitched.shape[::-1]), target, self.frame.size)
-            maps[index] = np.asarray(whole.resize(Image.fromarray(stitched), antialias=True))
-        return Scores(maps, scores, self.valid, digests)
+            reduced, share = (self._placed(index, one) for one in (stitched, inside))
+            # At the edge of the region only what lies inside counts.
+            np.divide(reduced, share, out=maps[index], where=share > 0)
+        if self.valid is not None:
+            maps[~self.valid] = 0
+        return Scores(maps, scores, self.valid)
 
-    def _stitched(
-        self, index: int, score_maps: ScoreMaps, batch_size: int
-    ) -> tuple[np.ndarray, str]:
-        """Of a photograph the score map at the tiles' resolution, 0 outside its region; a hash."""
+    def _stitched(self, index: int, score_maps: ScoreMaps, batch_size: int) -> np.ndarray:
+        """The score map of a whole photograph, however many tiles it has."""
         path, options = self.catalog.test[index].path, self.tiles
         photograph = open_rgb(path, options).image
         stitching = Stitching(photograph.size[::-1], options)
-        tiles, digest = placements_of(path, options), hashlib.sha256()
+        tiles = placements_of(path, options)
         for start in range(0, len(tiles), batch_size):
             some = tiles[start : start + batch_size]
-            arrays = np.stack(
-                [np.asarray(one.resize(photograph, antialias=options.antialias)) for one in some]
-            )
-            digest.update(arrays)
-            maps = score_maps(arrays, batch_size=batch_size)
+            arrays = [np.asarray(t.resize(photograph, antialias=options.antialias)) for t in some]
+            maps = score_maps(np.stack(arrays), batch_size=batch_size)
             for tile, values in zip(some, maps, strict=True):
                 stitching.add(tile, values)
-        stitched = stitching.result()
-        if self.regions is not None:
-            region = Image.fromarray(
-                open_mask(self.regions[index], path, invert=False).astype(np.float32)
-            )
-            inside = np.asarray(region.resize(stitched.shape[::-1], Image.Resampling.BILINEAR))
-            stitched[inside <= 0.5] = 0
-        return stitched, digest.hexdigest()
+        return stitching.result()
+
+    def _inside(self, index: int, size: Size) -> np.ndarray:
+        """1 where a photograph of this size is looked at, 0 elsewhere."""
+        if self.regions is None:
+            return np.ones(size, np.float32)
+        mask = open_mask(self.regions[index], self.catalog.test[index].path, invert=False)
+        region = Image.fromarray(mask.astype(np.float32))
+        resized = np.asarray(region.resize(size[::-1], Image.Resampling.BILINEAR))
+        return (resized > 0.5).astype(np.float32)
+
+    def _placed(self, index: int, values: np.ndarray) -> np.ndarray:
+        """Reduces what has the aspect of a photograph into its place in the score map."""
+        placed = self.placement(index)
+        return np.asarray(placed.resize(Image.fromarray(values), antialias=True))
 
 
 def map_frame(paths: Sequence[Path], options: PixelOptions, measure_at: int) -> PixelOptions:
@@ -144,8 +152,21 @@ def map_frame(paths: Sequence[Path], options: PixelOptions, measure_at: int) -> 
     count_arrays(paths, options)  # refuses what is smaller than a tile
     widths, heights = zip(*(image_size(path) for path in paths), strict=True)
     scale = min(1.0, measure_at / max(*widths, *heights))
-    size = (round(max(heights) * scale), round(max(widths) * scale))
-    return replace(options, size=size, fit="pad", tile_size=0)
+    size = tuple(max(1, round(max(sides) * scale)) for sides in (heights, widths))
+    return replace(options, size=size, fit="pad", tile_size=0, largest_scale=scale)
+
+
+def stitching_bytes(paths: Sequence[Path], options: PixelOptions) -> int:
+    """What the largest photograph takes while its tiles are put together; 0 without tiles.
+
+    Raises:
+      UserError: one is smaller than a tile, or no image.
+    """
+    if not options.tile_size:
+        return 0
+    sizes = [image_size(path)[::-1] for path in paths]
+    # Float32 of scores, their sum, its weights, and the region; the photograph's RGB.
+    return max(16 * prod(stitched_size(size, options)) + 3 * prod(size) for size in sizes)
 
 
 def decode_test_images(
@@ -156,7 +177,7 @@ def decode_test_images(
     regions: list[Path] | None,
     invert_masks: bool,
 ) -> EvaluationImages:
-    """Decodes what is measured on; photographs that are cut into tiles are left for scoring.
+    """Decodes what is measured on; of photographs that are cut into tiles no array is kept.
 
     Args:
       catalog: with test images.
@@ -169,15 +190,19 @@ def decode_test_images(
       UserError: a file cannot be used.
     """
     paths = [sample.path for sample in catalog.test]
-    whole = not options.tile_size
-    masks = None
+    images, masks = None, None
+    if options.tile_size:
+        facts = look_at_images(paths, options, what="looking at test images")
+    else:
+        images, facts = decode_images(paths, options, what="test images")
     if catalog.has_masks:
         masks = decode_masks(catalog.test, frame, invert=invert_masks)
     return EvaluationImages(
         catalog=catalog,
-        tiles=None if whole else options,
+        tiles=options if options.tile_size else None,
         frame=frame,
-        decoded=decode_images(paths, options, what="test images") if whole else None,
+        images=images,
+        facts=facts,
         masks=masks,
         inverted=invert_masks,
         regions=regions,

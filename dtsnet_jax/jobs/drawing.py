@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from data.files import partial_path
-from data.images import image_size, open_rgb
 from data.masks import open_masks
+from data.opening import image_size, open_rgb
 from dtsnet_jax.evaluation.scoring import Scores
 from dtsnet_jax.inputs.evaluation import EvaluationImages
 from dtsnet_jax.report.gallery import write_gallery
@@ -57,9 +57,10 @@ def _picture(test: EvaluationImages, scores: Scores, index: int) -> Picture:
     width, height = image_size(sample.path)
     longest = max(width, height)
     scale = min(LONGEST / longest, max(1.0, SHORTEST / longest))
-    heat = test.placement(index).undo(scores.maps[index], (height, width), scale=scale)
+    heat = test.placement(index).undo(scores.maps[index], scale=scale)
     shown = heat.shape[::-1]
-    image = open_rgb(sample.path, test.frame).image.resize(shown, Image.Resampling.BILINEAR)
+    photograph = open_rgb(sample.path, test.frame, at_least=heat.shape).image
+    image = photograph.resize(shown, Image.Resampling.BILINEAR)
     mask = None
     if test.masks is not None:
         marked = open_masks(sample, invert=test.inverted).astype(np.float32)

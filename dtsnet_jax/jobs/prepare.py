@@ -7,7 +7,6 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from data.catalog import Catalog
-from data.images import decode_images
 from data.memory import format_bytes, training_bytes
 from dtsnet_jax.config import image_shape, rows_of
 from dtsnet_jax.inputs.catalogs import chosen_catalogs
@@ -57,9 +56,7 @@ def prepare(config: ConfigDict, workdir: Path | None = None) -> str:
 def _prepare_category(config: ConfigDict, catalog: Catalog, store: Images) -> tuple:
     started = time.monotonic()
     images = store.of(config, catalog)
-    training, test = images.training, images.test
-    if test is not None and test.tiles:  # these are decoded when they are scored only
-        decode_images([s.path for s in catalog.test], test.frame, what="test images")
+    training, _ = images.training, images.test
     masks = sum(bool(sample.masks) for sample in catalog.test)
     foregrounds, covered = 0, ""
     if training.foreground is not None:

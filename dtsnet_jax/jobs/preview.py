@@ -10,7 +10,7 @@ from data.images import TrainingImages
 from data.pipeline import synthesized_samples
 from dtsnet_jax.config import synthesize_every
 from dtsnet_jax.errors import UserError
-from dtsnet_jax.inputs.catalogs import chosen_catalogs
+from dtsnet_jax.inputs.catalogs import chosen_catalogs, learned_catalogs
 from dtsnet_jax.inputs.options import synthesis_options
 from dtsnet_jax.inputs.store import Images
 from dtsnet_jax.report.contact_sheet import contact_sheet
@@ -40,10 +40,13 @@ def preview(config: ConfigDict, workdir: Path) -> list[Path]:
         )
     images = Images()
     written = []
-    for catalog in chosen_catalogs(config):
+    catalogs = chosen_catalogs(config)
+    for catalog, learns in zip(catalogs, learned_catalogs(config, catalogs), strict=True):
+        bit_depth = images.of(config, learns).bit_depth
+        seen = images.of(config, catalog, bit_depth=bit_depth)
         path = workdir / catalog.category / "preview.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        contact_sheet(TITLES, _rows(config, images.of(config, catalog).training)).save(path)
+        contact_sheet(TITLES, _rows(config, seen.training)).save(path)
         images.forget_categories()
         print(f"{catalog.category}: {path}")
         written.append(path)

@@ -11,11 +11,11 @@ from ml_collections import ConfigDict
 from data.catalog import Catalog
 from data.files import remove_abandoned, write_text
 from dtsnet_jax.checks import check_config
-from dtsnet_jax.config import rows_of
+from dtsnet_jax.config import get_field, rows_of
 from dtsnet_jax.detectors.detector import build_detector, compute_dtype
 from dtsnet_jax.detectors.fitted import Detector
 from dtsnet_jax.devices.processes import is_first
-from dtsnet_jax.fingerprint import scoring_settings, training_settings
+from dtsnet_jax.fingerprint import FILE_FIELDS, scoring_settings, training_settings
 from dtsnet_jax.inputs.store import Images
 from dtsnet_jax.report.page import write_page
 from dtsnet_jax.report.table import (
@@ -189,7 +189,8 @@ def _trained_alike(one: ConfigDict, other: ConfigDict) -> bool:
     same_best = one.protocol == other.protocol and (
         one.protocol == "final" or scoring_settings(one) == scoring_settings(other)
     )
-    return same_best and training_settings(one) == training_settings(other)
+    same_files = all(get_field(one, f) == get_field(other, f) for f in FILE_FIELDS)
+    return same_best and same_files and training_settings(one) == training_settings(other)
 
 
 def _write_results(

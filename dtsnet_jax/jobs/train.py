@@ -48,9 +48,12 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, dict]:
 
     def measured(row: Row, catalog: Catalog, learns: Catalog, seed: int) -> dict:
         trained = row.trained_in.seed_run(learns.category, seed)
+        bit_depth = table.images.of(row.config, learns).bit_depth
+        images = table.images.of(row.config, catalog, bit_depth=bit_depth)
+        if trained.trained_step is None:
+            _ = images.test  # what cannot be used is found before the training, not after it
         made_from, last_step = _train(table, row, learns, trained)
         run = row.run.seed_run(catalog.category, seed)
-        images = table.images.of(row.config, catalog, bit_depth=made_from["bit depth"])
         with run.measuring():
             result = run.result(last_step, weights=made_from, **scored_from(row.config, images))
             if result is not None:

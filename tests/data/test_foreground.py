@@ -153,6 +153,18 @@ def test_a_users_masks(bottle, tmp_path):
         load(bottle, str(tmp_path / "masks"), 96)
 
 
+def test_large_jpeg_images_have_foregrounds_of_their_own_size(tmp_path, tfds_data):
+    """These are decoded smaller where they are to shrink, which foregrounds are not to."""
+    picture = np.full((4100, 4000), 230, np.uint8)
+    picture[1000:2000, 1000:3000] = 20
+    paths = [tmp_path / f"{index}.jpg" for index in range(2)]
+    for path in paths:
+        Image.fromarray(picture).save(path)
+    catalog = Catalog("large", tuple(map(Sample, paths)), ())
+    foreground, _ = load(catalog, "threshold", 64)
+    assert foreground.mean() == pytest.approx(1000 * 2000 / (4100 * 4000), abs=0.01)
+
+
 def test_images_of_one_name_cannot_share_a_users_mask(bottle, tmp_path):
     twice = replace(bottle, train=(*bottle.train, Sample(tmp_path / "other" / "000.png")))
     for sample in bottle.train:

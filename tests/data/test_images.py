@@ -3,7 +3,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from data.images import decode_image, image_size, open_image
+from data.images import decode_image
+from data.opening import image_size, open_image
 from dtsnet_jax.errors import UserError
 from tests.helpers import photograph, square
 from tests.miniature import save

@@ -51,7 +51,7 @@ def test_the_same_samples_come_out(layout, bits, kind, write_masks, tmp_path):
     catalog = read(layout.root)
     good = [sample.path for sample in catalog.train]
     bad = sorted((s for s in catalog.test if s.label), key=lambda s: s.defect, reverse=True)
-    assert find_bit_depth(good) == bits
+    assert find_bit_depth(good, PixelOptions()) == bits
     for options in SHAPES.values():
         options = replace(options, bit_depth=bits)
         for paths, pictures in (
@@ -60,7 +60,7 @@ def test_the_same_samples_come_out(layout, bits, kind, write_masks, tmp_path):
         ):
             decoded = decode_images(paths, options, what="images")
             np.testing.assert_array_equal(decoded.images, expected_images(pictures, options))
-            assert decoded.clipped == []
+            assert decoded.facts.clipped == []
         if not options.tile_size:
             masks = decode_masks(bad, options, invert=False)
             for mask, box in zip(masks, BOXES.values(), strict=True):

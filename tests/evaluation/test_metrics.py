@@ -198,7 +198,7 @@ def test_defective_images_without_a_mask_count_whole_only():
     masks = np.zeros((4, 10, 10), bool)
     masks[2, 2:4, 2:4] = True
     maps = np.random.default_rng(0).random(masks.shape).astype(np.float32)
-    scores = Scores(maps, maps.max((1, 2)), None, [])
+    scores = Scores(maps, maps.max((1, 2)), None)
     judged = np.array([True, True, True, False])
     found = measure(labels, masks, scores, judged=judged)
     assert found["metrics"]["pixel_auroc"] == pixel_metrics(masks[:3], maps[:3]).ranking.auroc

@@ -101,6 +101,32 @@ def test_tiles_are_scored_like_the_photograph_they_are_of(tmp_path):
     assert sum(seen) == len(placements((90, 150), options))
 
 
+def test_at_the_edge_of_a_region_only_what_lies_inside_counts(tmp_path):
+    region = np.zeros((64, 64), np.uint8)
+    region[:, :33] = 1
+    path = save(photograph(0, (64, 64)), tmp_path / "p.png")
+    regions = [save(Image.fromarray(region), tmp_path / "region.png")]
+    catalog = Catalog("parts", (Sample(path),) * 2, (Sample(path),))
+    options = PixelOptions(size=(32, 32), tile_size=32)
+    frame = map_frame([path], options, 16)
+    test = decode_test_images(catalog, options, frame, regions=regions, invert_masks=False)
+    scores = test.score(lambda images, batch_size: np.ones(images.shape[:3]), batch_size=9)
+    np.testing.assert_allclose(scores.maps[scores.valid], 1, atol=1e-6)
+    assert not scores.maps[~scores.valid].any()
+
+
+def test_small_photographs_are_not_enlarged_to_the_frame(tmp_path):
+    sizes = ((400, 1000), (80, 100))
+    paths = [save(photograph(0, size), tmp_path / f"{size[0]}.png") for size in sizes]
+    catalog = Catalog("parts", tuple(map(Sample, paths)), tuple(map(Sample, paths)))
+    options = PixelOptions(size=(32, 32), tile_size=32)
+    frame = map_frame(paths, options, 500)
+    test = decode_test_images(catalog, options, frame, regions=None, invert_masks=False)
+    assert [test.placement(i).target_size for i in range(2)] == [(200, 500), (40, 50)]
+    long = save(photograph(0, (32, 5000)), tmp_path / "long.png")
+    assert map_frame([long], options, 100).size == (1, 100)
+
+
 def test_photographs_of_several_sizes_share_a_frame(tmp_path):
     sizes = {"wide": (40, 120), "tall": (100, 60)}
     paths = [save(photograph(0, size), tmp_path / f"{n}.png") for n, size in sizes.items()]
