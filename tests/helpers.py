@@ -17,7 +17,8 @@ from dtsnet_jax.jobs import table
 from dtsnet_jax.model.backbones import BACKBONES
 from dtsnet_jax.model.dtsnet import Student
 from dtsnet_jax.model.encoder import build_encoder
-from dtsnet_jax.run import Run, newest_step
+from dtsnet_jax.run import Run
+from dtsnet_jax.seed_run import newest_step
 from dtsnet_jax.training.checkpoints import load_state
 from dtsnet_jax.training.optimizer import build_optimizer
 from dtsnet_jax.training.step import TrainState, split_network

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from dtsnet_jax.devices.mesh import map_batches
 from dtsnet_jax.evaluation.scoring import ScoringOptions
 from dtsnet_jax.inputs.category import CategoryImages
-from dtsnet_jax.run import SeedRun
+from dtsnet_jax.seed_run import SeedRun
 
 
 @dataclass(frozen=True)

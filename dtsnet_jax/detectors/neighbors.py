@@ -26,7 +26,7 @@ from dtsnet_jax.evaluation.scoring import ScoringOptions, upsample
 from dtsnet_jax.inputs.category import CategoryImages
 from dtsnet_jax.keys import stream
 from dtsnet_jax.model.encoder import Features, normalize_images
-from dtsnet_jax.run import SeedRun
+from dtsnet_jax.seed_run import SeedRun
 from dtsnet_jax.weights.teacher import Teacher
 
 CANDIDATES_PER_CENTER = 10  # the coreset is chosen among so many times its size, drawn at random

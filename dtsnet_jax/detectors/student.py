@@ -12,7 +12,7 @@ from dtsnet_jax.errors import UserError
 from dtsnet_jax.evaluation.measure import measure
 from dtsnet_jax.evaluation.scoring import ScoringOptions, jitted_score_map
 from dtsnet_jax.inputs.category import CategoryImages
-from dtsnet_jax.run import SeedRun, newest_step
+from dtsnet_jax.seed_run import SeedRun, newest_step
 from dtsnet_jax.training.checkpoints import load_weights
 from dtsnet_jax.training.loop import train
 from dtsnet_jax.training.programs import Programs

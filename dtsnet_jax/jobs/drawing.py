@@ -13,7 +13,7 @@ from dtsnet_jax.evaluation.scoring import Scores
 from dtsnet_jax.inputs.evaluation import EvaluationImages
 from dtsnet_jax.report.gallery import write_gallery
 from dtsnet_jax.report.heatmaps import Picture, heat_range, write_heatmaps
-from dtsnet_jax.run import SeedRun
+from dtsnet_jax.seed_run import SeedRun
 
 LONGEST, SHORTEST = 1024, 256  # pixels: bounds of the longer side of a picture
 

@@ -21,7 +21,7 @@ from dtsnet_jax.inputs.leaks import shared_images
 from dtsnet_jax.jobs.drawing import draw
 from dtsnet_jax.jobs.table import Row, Table
 from dtsnet_jax.results import environment
-from dtsnet_jax.run import SeedRun
+from dtsnet_jax.seed_run import SeedRun
 from dtsnet_jax.training.progress import read_records
 
 

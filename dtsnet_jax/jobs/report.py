@@ -9,7 +9,7 @@ from dtsnet_jax.config import chosen_categories, epochs_of
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.fingerprint import scoring_settings
 from dtsnet_jax.jobs.table import Results, Row, Table
-from dtsnet_jax.run import SeedRun
+from dtsnet_jax.seed_run import SeedRun
 
 
 def report(config: ConfigDict, workdir: Path) -> dict[str, dict]:

@@ -28,7 +28,8 @@ from dtsnet_jax.report.table import (
     results_text,
 )
 from dtsnet_jax.results import summarize_run
-from dtsnet_jax.run import Run, write_json
+from dtsnet_jax.run import Run
+from dtsnet_jax.seed_run import write_json
 from dtsnet_jax.weights.teacher import Teacher, load_teacher
 
 Results = dict[str, dict[str, list[dict]]]  # of every row, by category, the result of every seed

@@ -13,7 +13,7 @@ from dtsnet_jax.fingerprint import scoring_digest, settings_digest
 from dtsnet_jax.inputs.catalogs import chosen_catalogs, learned_catalogs
 from dtsnet_jax.jobs.evaluate import evaluate_seed, scored_from
 from dtsnet_jax.jobs.table import Row, Table
-from dtsnet_jax.run import SeedRun
+from dtsnet_jax.seed_run import SeedRun
 
 
 def train(config: ConfigDict, workdir: Path) -> dict[str, dict]:

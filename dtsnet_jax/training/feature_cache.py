@@ -18,7 +18,7 @@ from dtsnet_jax.devices.mesh import split_batch, split_whole
 from dtsnet_jax.devices.processes import agreed, processes_here
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.model.encoder import Features
-from dtsnet_jax.run import SeedRun
+from dtsnet_jax.seed_run import SeedRun
 from dtsnet_jax.training.programs import Programs
 from dtsnet_jax.training.schedule import Schedule
 
@@ -32,7 +32,7 @@ class FeatureCache:
     def __init__(
         self,
         teacher: Callable[[Array], Features],
-        images: UInt8[np.ndarray, "n s s 3"],
+        images: UInt8[np.ndarray, "n h w 3"],
         *,
         batch_size: int,
         mesh: Mesh,
@@ -81,7 +81,7 @@ def _one_batch(teacher, images: np.ndarray, batch_size: int) -> Features:
 
 
 def open_cache(
-    programs: Programs, images: UInt8[np.ndarray, "n s s 3"], run: SeedRun, schedule: Schedule
+    programs: Programs, images: UInt8[np.ndarray, "n h w 3"], run: SeedRun, schedule: Schedule
 ) -> FeatureCache | None:
     """Fills the cache of a run if the run keeps one.
 
@@ -140,7 +140,7 @@ def send(
 
 def _fits(
     teacher: Callable[[Array], Features],
-    images: UInt8[np.ndarray, "n s s 3"],
+    images: UInt8[np.ndarray, "n h w 3"],
     category: str,
     share: float = _SHARE,
 ) -> bool:

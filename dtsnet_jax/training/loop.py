@@ -5,7 +5,7 @@ from contextlib import closing
 
 from dtsnet_jax.inputs.category import CategoryImages
 from dtsnet_jax.keys import stream
-from dtsnet_jax.run import SeedRun
+from dtsnet_jax.seed_run import SeedRun
 from dtsnet_jax.training.checkpoints import Checkpoints, load_state
 from dtsnet_jax.training.feature_cache import open_cache, send
 from dtsnet_jax.training.interruption import Interruption

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from data.files import write_text
 from dtsnet_jax.devices.processes import is_first
-from dtsnet_jax.run import SeedRun
+from dtsnet_jax.seed_run import SeedRun
 from dtsnet_jax.training.schedule import Schedule
 
 METRICS_FILE = "metrics.jsonl"

@@ -11,7 +11,7 @@ from data.files import discard
 from dtsnet_jax.devices.processes import agreed, is_first, largest, wait_for_all
 from dtsnet_jax.errors import Interrupted, UserError
 from dtsnet_jax.evaluation.measure import selection_value
-from dtsnet_jax.run import SeedRun, newest_step
+from dtsnet_jax.seed_run import SeedRun, newest_step
 from dtsnet_jax.training.checkpoints import Checkpoints
 from dtsnet_jax.training.interruption import Interruption
 from dtsnet_jax.training.progress import Progress, read_records

@@ -11,7 +11,7 @@ import pytest
 from dtsnet_jax.errors import Interrupted, UserError
 from dtsnet_jax.jobs.evaluate import evaluate
 from dtsnet_jax.jobs.train import train
-from dtsnet_jax.run import newest_step
+from dtsnet_jax.seed_run import newest_step
 from dtsnet_jax.training.checkpoints import Checkpoints
 from dtsnet_jax.training.progress import read_records
 from tests.helpers import (

@@ -12,7 +12,8 @@ from dtsnet_jax.jobs.evaluate import evaluate
 from dtsnet_jax.jobs.report import report
 from dtsnet_jax.jobs.train import train
 from dtsnet_jax.report.table import METRICS
-from dtsnet_jax.run import Run, SeedRun
+from dtsnet_jax.run import Run
+from dtsnet_jax.seed_run import SeedRun
 from tests.helpers import only_result, seed_run, small_config
 from tests.miniature import save
 from tests.signals import interrupt_after

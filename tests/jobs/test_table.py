@@ -19,7 +19,8 @@ from dtsnet_jax.jobs import do_job, table
 from dtsnet_jax.jobs.report import report
 from dtsnet_jax.jobs.table import Table
 from dtsnet_jax.jobs.train import train
-from dtsnet_jax.run import Run, newest_step
+from dtsnet_jax.run import Run
+from dtsnet_jax.seed_run import newest_step
 from dtsnet_jax.training import watch
 from dtsnet_jax.training.checkpoints import Checkpoints
 from tests.helpers import SMALL, seed_run, small_config
