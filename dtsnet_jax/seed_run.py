@@ -1,4 +1,4 @@
-"""What one seed makes of one category: where it lies, what it was made from, how far it has come."""
+"""What one seed makes of one category: where it lies, what it was made of, how far it has come."""
 
 import json
 from collections.abc import Callable, Iterator
