@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -29,16 +29,23 @@ class Marks:
     """What is marked in one image.
 
     Attributes:
+      file: the file with the annotations.
       name: the image's file name or path as the annotations have it.
       size: its width and height in pixels as the annotations have them.
       regions: run-length codes of pycocotools.
       without_area: how many lines and points are marked, which cover nothing.
     """
 
+    file: Path
     name: str
     size: tuple[int, int]
     regions: tuple[dict, ...]
     without_area: int = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing at all is marked."""
+        return not self.regions and not self.without_area
 
     def draw(self) -> np.ndarray:
         """The union of all regions, (height, width) bool."""
@@ -62,29 +69,13 @@ class Annotations:
     marks: tuple[Marks, ...]
     names_images: bool
 
-    def fitting(self, image: Path) -> tuple[list[Marks], int]:
-        """Finds the entries whose names have most in common with an image's path.
-
-        Args:
-          image: the image's path; names are compared from their ends on, folder by folder, and
-            have at least the file name in common.
-
-        Returns:
-          The entries, none where the image is not named, and how many parts of the paths are equal.
-        """
-        if not self.names_images:
-            return list(self.marks), 1
-        found = [(_common_parts(m.name, image), m) for m in self._by_file_name.get(image.name, ())]
-        best = max((length for length, _ in found), default=0)
-        return [marks for length, marks in found if length == best], best
-
     def find(self, image: Path) -> Marks | None:
         """What is marked in an image; None where the file does not name it.
 
         Raises:
           UserError: two names fit equally well.
         """
-        fitting, _ = self.fitting(image)
+        fitting, _ = best_fits(self._index, image) if self.names_images else (self.marks, 0)
         if len(fitting) > 1:
             raise UserError(
                 f"'{self.path}' names the image '{image}' twice, as '{fitting[0].name}' and "
@@ -93,11 +84,34 @@ class Annotations:
         return fitting[0] if fitting else None
 
     @cached_property
-    def _by_file_name(self) -> dict[str, list[Marks]]:
-        result: dict[str, list[Marks]] = {}
-        for marks in self.marks:
-            result.setdefault(_parts(marks.name)[-1], []).append(marks)
-        return result
+    def _index(self) -> dict[str, list[Marks]]:
+        return index_marks([self])
+
+
+def index_marks(files: Iterable[Annotations]) -> dict[str, list[Marks]]:
+    """The entries of files by the file names of their images."""
+    result: dict[str, list[Marks]] = {}
+    for marks in (marks for file in files for marks in file.marks):
+        result.setdefault(path_parts(marks.name)[-1], []).append(marks)
+    return result
+
+
+def best_fits(index: dict[str, list[Marks]], image: Path) -> tuple[list[Marks], int]:
+    """Finds the entries whose names have most in common with an image's path.
+
+    Names are compared from their ends on, folder by folder, and have at least the file name in
+    common. They are thought to start in the folder of their file.
+
+    Args:
+      index: from ``index_marks``.
+      image: the image's path.
+
+    Returns:
+      The entries, none where the image is not named, and how many parts of the paths are equal.
+    """
+    found = [(common_parts(marks, image), marks) for marks in index.get(image.name, ())]
+    best = max((length for length, _ in found), default=0)
+    return [marks for length, marks in found if length == best], best
 
 
 def read_annotations(path: Path) -> Annotations | None:
@@ -134,9 +148,9 @@ def _read(path: Path, size: int, modified: int) -> Annotations | None:
         return None
     try:
         if isinstance(content.get("shapes"), list):
-            return Annotations(path, (_labelme(content),), names_images=False)
+            return Annotations(path, (_labelme(path, content),), names_images=False)
         if isinstance(content.get("images"), list) and "annotations" in content:
-            return Annotations(path, _coco(content), names_images=True)
+            return Annotations(path, _coco(path, content), names_images=True)
     except UserError as error:
         raise UserError(f"'{path}': {error}") from error
     except _DAMAGES as error:
@@ -147,17 +161,19 @@ def _read(path: Path, size: int, modified: int) -> Annotations | None:
     return None
 
 
-def _parts(name: str) -> list[str]:
-    return name.replace("\\", "/").split("/")
+def path_parts(name: str) -> tuple[str, ...]:
+    """The parts of a path of any system."""
+    return PurePosixPath(name.replace("\\", "/")).parts or ("",)
 
 
-def _common_parts(name: str, image: Path) -> int:
-    """How many parts of two paths are equal, from the end on."""
-    parts = list(zip(reversed(_parts(name)), reversed(image.parts), strict=False))
+def common_parts(marks: Marks, image: Path) -> int:
+    """How many parts of an entry's path and an image's are equal, from the end on."""
+    name = (*path_parts(str(marks.file.parent)), *path_parts(marks.name))
+    parts = list(zip(reversed(name), reversed(path_parts(str(image))), strict=False))
     return next((i for i, (ours, theirs) in enumerate(parts) if ours != theirs), len(parts))
 
 
-def _labelme(content: dict[str, Any]) -> Marks:
+def _labelme(path: Path, content: dict[str, Any]) -> Marks:
     name = str(content.get("imagePath"))
     size = _size(content.get("imageWidth"), content.get("imageHeight"), name)
     regions, without_area = [], 0
@@ -172,7 +188,7 @@ def _labelme(content: dict[str, Any]) -> Marks:
                 f"a shape is a '{kind}', expected one of: {', '.join(_AREAS + _NO_AREAS)}; draw "
                 "it as a polygon."
             )
-    return Marks(name, size, tuple(regions), without_area)
+    return Marks(path, name, size, tuple(regions), without_area)
 
 
 def _region(kind: str, points: np.ndarray, shape: dict, size: tuple[int, int]) -> dict:
@@ -197,19 +213,33 @@ def _region(kind: str, points: np.ndarray, shape: dict, size: tuple[int, int]) -
     return _polygon(points, size)
 
 
-def _coco(content: dict[str, Any]) -> tuple[Marks, ...]:
-    annotations: dict[Any, list[dict]] = {}
-    for annotation in content["annotations"]:
-        annotations.setdefault(annotation["image_id"], []).append(annotation)
-    result = []
+def _coco(path: Path, content: dict[str, Any]) -> tuple[Marks, ...]:
+    names: dict[Any, str] = {}
     for entry in content["images"]:
         name = entry["file_name"]
         if not isinstance(name, str):
             raise UserError(f"the file_name of an image is {name!r}, expected a text; correct it.")
+        if entry["id"] in names:
+            raise UserError(
+                f"the images '{names[entry['id']]}' and '{name}' have the same id, {entry['id']}; "
+                "export it again."
+            )
+        names[entry["id"]] = name
+    annotations: dict[Any, list[dict]] = {key: [] for key in names}
+    for annotation in content["annotations"]:
+        if annotation["image_id"] not in names:
+            raise UserError(
+                f"an annotation is of the image_id {annotation['image_id']}, which no image has; "
+                "export it again."
+            )
+        annotations[annotation["image_id"]].append(annotation)
+    result = []
+    for entry in content["images"]:
+        name = entry["file_name"]
         size = _size(entry.get("width"), entry.get("height"), name)
-        regions = [r for a in annotations.get(entry["id"], ()) for r in _segments(a, size)]
+        regions = [r for a in annotations[entry["id"]] for r in _segments(a, size)]
         areas = tuple(region for region in regions if region is not None)
-        result.append(Marks(name, size, areas, len(regions) - len(areas)))
+        result.append(Marks(path, name, size, areas, len(regions) - len(areas)))
     return tuple(result)
 
 

@@ -159,7 +159,7 @@ def list_images(directory: Path) -> tuple[list[Path], list[Path]]:
       UserError: the directory does not exist, one may not be read, or a link leads back to a
         directory around it.
     """
-    if not directory.is_dir():
+    if not is_folder(directory):
         raise UserError(f"'{directory}' is no directory; a directory of images was expected.")
     files = by_name(_walk(directory), lambda path: path.relative_to(directory).as_posix())
     images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
@@ -179,6 +179,25 @@ def is_file(path: Path) -> bool:
     with suppress(OSError):
         return path.is_file()
     return False
+
+
+def find_folder(directory: Path, *names: str) -> Path | None:
+    """The folder that has the first of some names, be it in upper case; None if none is seen."""
+    with suppress(OSError):
+        named = [path for path in directory.iterdir() if path.name.casefold() in names]
+        folders = [path for path in named if is_folder(path)]
+        return min(folders, key=lambda f: (names.index(f.name.casefold()), f.name), default=None)
+    return None
+
+
+def name_unused(directory: Path, used: Iterable[Path | None]) -> list[str]:
+    """A note on the folders and the images in a directory that are not read, if there are any."""
+    folders = [folder.name for folder in subfolders(directory) if folder not in used]
+    visible = [path for path in directory.iterdir() if not path.name.startswith(".")]
+    images = sorted(p.name for p in visible if p.suffix.lower() in IMAGE_SUFFIXES and is_file(p))
+    found = [f"the folders {', '.join(folders)}"] if folders else []
+    found += [f"{len(images)} images (first: {images[0]})"] if images else []
+    return [f"not used: {' and '.join(found)} in '{directory}'"] if found else []
 
 
 def subfolders(directory: Path) -> list[Path]:

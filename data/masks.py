@@ -11,8 +11,12 @@ from data.catalog import Sample
 from data.images import image_size, open_image, run_with_progress
 from dtsnet_jax.errors import UserError
 
-ANNOTATION_SUFFIX = ".json"
 _LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".webp", ".jp2", ".j2k"})
+
+
+def is_json(path: Path) -> bool:
+    """Whether a file holds outlines rather than a picture."""
+    return path.suffix.lower() == ".json"
 
 
 def open_mask(path: Path, image_path: Path, *, invert: bool) -> np.ndarray:
@@ -35,7 +39,7 @@ def open_mask(path: Path, image_path: Path, *, invert: bool) -> np.ndarray:
       UserError: the file cannot be decoded, or its size is not the image's.
     """
     check_mask_size(path, image_path)
-    if path.suffix.lower() == ANNOTATION_SUFFIX:
+    if is_json(path):
         return _find_marks(path, image_path).draw()
     marked = _marked_pixels(open_image(path), path)
     return ~marked if invert else marked
@@ -64,7 +68,7 @@ def check_mask_size(path: Path, image_path: Path) -> None:
     Raises:
       UserError: they differ, or a file is missing, empty or of no known kind.
     """
-    if path.suffix.lower() == ANNOTATION_SUFFIX:
+    if is_json(path):
         width, height = _find_marks(path, image_path).size
     else:
         width, height = image_size(path)
@@ -124,7 +128,7 @@ def inspect_masks(samples: Sequence[Sample], *, invert: bool) -> list[str]:
         sample = masked[index]
         shares[index] = open_masks(sample, invert=invert).mean()
         for path in sample.masks:
-            if path.suffix.lower() == ANNOTATION_SUFFIX:
+            if is_json(path):
                 without_area[index] += _find_marks(path, sample.path).without_area
 
     run_with_progress(inspect, len(masked), "looking at masks")
@@ -147,4 +151,4 @@ def inspect_masks(samples: Sequence[Sample], *, invert: bool) -> list[str]:
 
 def _name(sample: Sample) -> str:
     mask = sample.masks[0]
-    return f"{mask} of {sample.path}" if mask.suffix.lower() == ANNOTATION_SUFFIX else f"{mask}"
+    return f"{mask} of {sample.path}" if is_json(mask) else f"{mask}"

@@ -10,11 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
-from data.catalog import Catalog, subfolders
+from data.catalog import Catalog, is_file, subfolders
 from data.layouts import own, table, train_test
 from dtsnet_jax.errors import UserError
-
-_TREES = (own, train_test)
 
 
 def categories(root: Path) -> list[str]:
@@ -26,7 +24,7 @@ def categories(root: Path) -> list[str]:
     Raises:
       UserError: no layout is recognised.
     """
-    return table.categories(root) if root.is_file() else list(_folders(root))
+    return table.categories(root) if is_file(root) else list(_folders(root))
 
 
 def read(root: Path, category: str, *, held_back: float, held_back_by: str) -> Catalog:
@@ -43,7 +41,7 @@ def read(root: Path, category: str, *, held_back: float, held_back_by: str) -> C
       UserError: as the layout's own ``read``.
     """
     options = {"held_back": held_back, "held_back_by": held_back_by}
-    if root.is_file():
+    if is_file(root):
         return table.read(root, category, **options)
     folders = _folders(root)
     if _tree_in(folders[category]) is train_test:
@@ -58,7 +56,18 @@ def read(root: Path, category: str, *, held_back: float, held_back_by: str) -> C
 
 
 def _tree_in(directory: Path) -> ModuleType | None:
-    return next((tree for tree in _TREES if tree.is_category(directory)), None)
+    """The layout that lies in a directory.
+
+    Raises:
+      UserError: both do.
+    """
+    trees = [tree for tree in (own, train_test) if tree.is_category(directory)]
+    if len(trees) > 1:
+        raise UserError(
+            f"'{directory}' holds 'normal' and 'train/good'; keep one of them, or move it into a "
+            "directory of its own."
+        )
+    return trees[0] if trees else None
 
 
 def _folders(root: Path) -> dict[str, Path]:

@@ -13,21 +13,22 @@ The first two columns are needed. Cells are separated by commas, semicolons or t
 import csv
 import difflib
 import io
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from data.annotations import read_annotations
+from data.annotations import Marks, path_parts, read_annotations
 from data.catalog import ALL, DEFECTIVE, GOOD, GOOD_NAMES, Catalog, Sample, by_name, is_file
-from data.holdback import hold_back
+from data.holdback import describe_shared_groups, hold_back
 from data.layouts.mask_files import find_named
-from data.masks import ANNOTATION_SUFFIX
+from data.masks import is_json
 from dtsnet_jax.errors import UserError
 
 SUFFIXES = frozenset({".csv", ".tsv", ".txt"})
 _NEEDED = ("image", "label")
 _COLUMNS = (*_NEEDED, "split", "mask", "group", "category")
-_GOOD_LABELS = frozenset({*GOOD_NAMES, "0"})
-_DEFECTIVE_LABELS = frozenset({"1", "bad", "anomaly"})  # which name no kind
+_GOOD_LABELS = frozenset({*GOOD_NAMES, "0", "0.0", "false"})
+_DEFECTIVE_LABELS = frozenset({"1", "1.0", "true", "bad", "anomaly"})  # which name no kind
 _SPLITS = ("train", "test", "")
 
 
@@ -74,18 +75,26 @@ def read(table: Path, category: str, *, held_back: float, held_back_by: str) -> 
     rows, notes = _read_rows(table)
     rows = by_name((row for row in rows if row["category"] == category), lambda row: row["image"])
     _refuse_repeated(rows)
-    pairs = [(row.split, _sample(table, row)) for row in rows]
-    samples = _named_only([sample for _, sample in pairs])
+    samples = _named_only(rows, [_sample(table, row) for row in rows])
     by_split = {
-        split: [s for s, (its, _) in zip(samples, pairs, strict=True) if its == split]
+        split: [sample for row, sample in zip(rows, samples, strict=True) if row.split == split]
         for split in _SPLITS
     }
     good = [sample for sample in by_split[""] if not sample.label]
-    test = by_split["test"] + [sample for sample in by_split[""] if sample.label]
-    any_defective = any(sample.label for sample in test)
-    train, held = hold_back(good, held_back if any_defective else 0.0, held_back_by)
-    test = sorted([*test, *held], key=lambda sample: sample.label)
-    return Catalog(category, (*by_split["train"], *train), tuple(test), notes=tuple(notes))
+    train, test = by_split["train"], by_split["test"]
+    if len(train) + len(good) < 2:
+        raise UserError(
+            f"'{table}': {len(train) + len(good)} good images of the category '{category}' are "
+            f"for training and {sum(not s.label for s in test)} have the split 'test'; at least 2 "
+            "are needed for training, whose split is 'train' or empty."
+        )
+    test = test + [sample for sample in by_split[""] if sample.label]
+    share = held_back if any(sample.label for sample in test) else 0.0
+    rest, held = hold_back(good, share, held_back_by, train=train, test=test)
+    train, test = [*train, *rest], sorted([*test, *held], key=lambda sample: sample.label)
+    if held_back_by == "group":
+        notes = notes + describe_shared_groups(train, test)
+    return Catalog(category, tuple(train), tuple(test), notes=tuple(notes))
 
 
 def _read_rows(table: Path) -> tuple[list[_Row], list[str]]:
@@ -174,7 +183,7 @@ def _refuse_repeated(rows: list[_Row]) -> None:
 
 
 def _sample(table: Path, row: _Row) -> Sample:
-    label = row["label"].lower()
+    label = row["label"].casefold()
     path = _existing(table, row, "image", row["image"])
     if label in _GOOD_LABELS:
         if row["mask"]:
@@ -188,10 +197,14 @@ def _sample(table: Path, row: _Row) -> Sample:
             f"the label is '{row['label']}' and the split 'train', but only good images are "
             "learned; set the split to 'test'."
         )
+    if label not in _DEFECTIVE_LABELS and _is_number(label):
+        raise row.error(
+            f"label is '{row['label']}', expected 0 or 1, or in words good or the kind of defect."
+        )
     names = (name.strip() for name in row["mask"].split("|"))
     masks = tuple(_existing(table, row, "mask", name) for name in names if name)
     for mask in masks:
-        if mask.suffix.lower() == ANNOTATION_SUFFIX and read_annotations(mask) is None:
+        if is_json(mask) and read_annotations(mask) is None:
             raise row.error(f"mask '{mask}' is neither JSON of LabelMe nor of COCO; replace it.")
     defect = DEFECTIVE if label in _DEFECTIVE_LABELS else row["label"]
     return Sample(path, defect, masks, row["group"])
@@ -204,19 +217,42 @@ def _existing(table: Path, row: _Row, column: str, name: str) -> Path:
     return path
 
 
-def _named_only(samples: list[Sample]) -> list[Sample]:
-    """Leaves out masks that are COCO's files in which their image is not named."""
+def _is_number(text: str) -> bool:
+    with suppress(ValueError):
+        float(text)
+        return True
+    return False
+
+
+def _named_only(rows: list[_Row], samples: list[Sample]) -> list[Sample]:
+    """Leaves out COCO's files that mark nothing in the image of their line."""
+    by_file_name: dict[str, list[Path]] = {}
     users: dict[Path, list[Path]] = {}  # of each such file
     for sample in samples:
+        by_file_name.setdefault(sample.path.name, []).append(sample.path)
         for mask in sample.masks:
-            if mask.suffix.lower() == ANNOTATION_SUFFIX and read_annotations(mask).names_images:
+            if is_json(mask) and read_annotations(mask).names_images:
                 users.setdefault(mask, []).append(sample.path)
-    without: set[tuple[Path, Path]] = set()
+    entries: dict[tuple[Path, Path], Marks] = {}
     for file, images in users.items():
-        rivals = [sample.path for sample in samples if file not in sample.masks]
-        named = find_named([read_annotations(file)], images, rivals)
-        without.update((file, image) for image in images if image not in named)
-    return [
-        replace(s, masks=tuple(mask for mask in s.masks if (mask, s.path) not in without))
-        for s in samples
-    ]
+        content = read_annotations(file)
+        names = {path_parts(marks.name)[-1] for marks in content.marks}
+        alike = [image for name in names for image in by_file_name.get(name, ())]
+        rivals = sorted(set(alike) - set(images))
+        for image, marks in find_named([content], images, rivals).items():
+            entries[image, file] = marks
+    result = []
+    for row, sample in zip(rows, samples, strict=True):
+        masks = []
+        for mask in sample.masks:
+            if mask not in users:
+                masks.append(mask)
+            elif (sample.path, mask) not in entries:
+                raise row.error(
+                    f"mask '{mask.name}' does not name the image '{row['image']}'; correct the "
+                    "cell or the file_name in it."
+                )
+            elif not entries[sample.path, mask].is_empty:
+                masks.append(mask)
+        result.append(replace(sample, masks=tuple(masks)))
+    return result

@@ -128,3 +128,13 @@ def test_an_image_fits_the_name_that_has_most_in_common(tmp_path):
     assert annotations.find(tmp_path / "2.png") is None
     with pytest.raises(UserError, match=r"twice, as 'a/x/1\.png' and 'b/x/1\.png'"):
         annotations.find(tmp_path / "c" / "x" / "1.png")
+
+
+def test_coco_with_confused_ids_is_refused(tmp_path):
+    content = json.loads(coco_file({"a.png": BOX, "b.png": BOX}))
+    content["images"][1]["id"] = 7
+    with pytest.raises(UserError, match=r"the images 'a\.png' and 'b\.png' have the same id, 7; "):
+        read_annotations(write(tmp_path / "a.json", json.dumps(content)))
+    content["images"][1]["id"] = "8"
+    with pytest.raises(UserError, match="an annotation is of the image_id 8, which no image has"):
+        read_annotations(write(tmp_path / "b.json", json.dumps(content)))

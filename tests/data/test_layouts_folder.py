@@ -67,3 +67,10 @@ class TestWrongRoots:
             read(tmp_path / ("x" * 300))
         with pytest.raises(UserError, match=r"data\.root is empty; give the directory"):
             read_catalogs("folder", "", "", **NOTHING_HELD_BACK)
+
+
+def test_two_layouts_in_a_folder_are_refused(tmp_path):
+    Own(tmp_path / "parts")
+    MvtecAd(tmp_path / "parts")
+    with pytest.raises(UserError, match=r"parts' holds 'normal' and 'train/good'; keep one"):
+        read(tmp_path)

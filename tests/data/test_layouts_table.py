@@ -1,7 +1,9 @@
+import json
+
 import pytest
 
 from dtsnet_jax.errors import UserError
-from tests.data.layouts import read, read_all, write
+from tests.data.layouts import coco_file, read, read_all, write
 from tests.helpers import photograph
 from tests.miniature import save
 
@@ -34,8 +36,8 @@ BAD = "images/11.png,scratch,,m.png"
 def test_what_has_no_split_is_held_back_or_tested(folder):
     catalog = read(table(folder, *good(*range(9, -1, -1)), "images/10.png,Bad,test,", BAD))
     assert catalog.category == "parts"
-    assert stems(catalog.train) == list("01235678")
-    assert stems(catalog.test) == ["4", "9", "10", "11"]
+    assert stems(catalog.train) == list("01346789")
+    assert stems(catalog.test) == ["2", "5", "10", "11"]
     assert [s.defect for s in catalog.test] == ["good", "good", "defective", "scratch"]
     assert [len(s.masks) for s in catalog.test] == [0, 0, 0, 1]
     assert "masks of 1 of 2" in catalog.describe()
@@ -86,10 +88,46 @@ def test_categories_and_groups(folder):
         read(path, "screws")
 
 
-def test_coco_of_some_lines_only(folder):
-    write(folder / "a.json", '{"images": [], "annotations": []}')
-    catalog = read(table(folder, *good(0, 1, 2), "images/11.png,x,,a.json"))
-    assert not catalog.has_masks
+def test_json_that_does_not_name_the_image_of_its_line_is_refused(folder):
+    write(folder / "a.json", coco_file({"images/10.png": (1, 1, 9, 9)}))
+    lines = [*good(0, 1, 2), "images/10.png,x,,a.json", "images/11.png,x,,a.json"]
+    with pytest.raises(UserError, match=r"line 6: mask 'a\.json' does not name the image"):
+        read(table(folder, *lines))
+    assert read(table(folder, *lines[:-1])).has_masks
+
+
+def test_json_that_marks_nothing_in_the_image_of_its_line_is_no_mask(folder):
+    content = json.loads(coco_file({"images/10.png": (1, 1, 9, 9), "images/11.png": (1, 1, 9, 9)}))
+    content["annotations"] = content["annotations"][:1]
+    write(folder / "a.json", json.dumps(content))
+    lines = [*good(0, 1, 2), "images/10.png,x,,a.json", "images/11.png,x,,a.json"]
+    assert [len(s.masks) for s in read(table(folder, *lines)).test if s.label] == [1, 0]
+
+
+@pytest.mark.parametrize("kinds", [("0.0", "1.0"), ("False", "True"), ("0", "1")])
+def test_labels_that_pandas_writes(folder, kinds):
+    lines = [f"images/{i}.png,{kinds[i > 8]},,," for i in range(12)]
+    catalog = read(table(folder, *lines))
+    assert {s.defect for s in (*catalog.train, *catalog.test)} == {"good", "defective"}
+    assert sum(s.label for s in catalog.test) == 3
+
+
+def test_groups_that_are_learned_or_defective_are_respected(folder):
+    header = "image,label,split,group"
+    lines = [f"images/{i}.png,good,,{'abcde'[i // 2]}" for i in range(10)]
+    lines[2] = "images/2.png,good,train,b"
+    catalog = read(table(folder, *lines, "images/10.png,x,,d", header=header), by="group")
+    assert stems(catalog.test) == ["6", "7", "10"]
+    assert catalog.notes == ()
+    lines += ["images/10.png,x,,b", "images/11.png,x,,d"]
+    (note,) = read(table(folder, *lines, header=header), by="group").notes
+    assert note == "groups with images to learn from and to test on: 1 (first: b)"
+
+
+def test_good_images_that_are_all_for_testing_leave_none_to_learn_from(folder):
+    expected = r"parts\.csv': 1 good images of the category 'parts' are for training and 3 have"
+    with pytest.raises(UserError, match=expected):
+        read(table(folder, *good(0, 1, 2, rest=",good,test,"), *good(3), BAD))
 
 
 MISTAKES = {
@@ -122,6 +160,8 @@ MISTAKES = {
         "line 2: the label is 'dent' and the split 'train', but only good",
         "images/1.png,dent,train,",
     ),
+    "a number for a kind": ("line 2: label is '2', expected 0 or 1", "images/1.png,2,,"),
+    "no number for a kind": ("line 2: label is 'nan', expected 0 or 1", "images/1.png,nan,,"),
     "a mask of a good image": (
         "line 2: the label is 'OK', but the mask 'm.png' marks a defect",
         "images/1.png,OK,,m.png",
