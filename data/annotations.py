@@ -1,11 +1,8 @@
 """Masks that are drawn as outlines: LabelMe's JSON, one file an image, and COCO's, one for many.
 
-An outline goes through the corners of pixels as COCO has it: the polygon (0, 0), (2, 0), (2, 2),
-(0, 2) covers four pixels. What an outline is called does not matter: all of them mark defects.
+What an outline is called does not matter: all of them mark defects.
 """
 
-import base64
-import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,14 +11,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from pycocotools import mask as coco
 
+from data.outlines import coco_regions, labelme_region
 from dtsnet_jax.errors import UserError, first_line
 
-_AREAS = ("polygon", "rectangle", "circle", "mask")
-_NO_AREAS = ("line", "linestrip", "point", "points")
 _DAMAGES = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError)
+
+
+class UnreadableError(UserError):
+    """A file that cannot be read, or is no JSON."""
 
 
 @dataclass(frozen=True)
@@ -124,13 +123,14 @@ def read_annotations(path: Path) -> Annotations | None:
       Its content; None if it is neither LabelMe's nor COCO's.
 
     Raises:
-      UserError: it cannot be read, is no JSON, or damaged.
+      UnreadableError: it cannot be read, or is no JSON.
+      UserError: it is damaged.
     """
     try:
         status = path.stat()
         return _read(path, status.st_size, status.st_mtime_ns)
     except OSError as error:
-        raise UserError(
+        raise UnreadableError(
             f"'{path}' cannot be read ({error.strerror}); replace or remove it."
         ) from error
 
@@ -140,8 +140,8 @@ def _read(path: Path, size: int, modified: int) -> Annotations | None:
     del size, modified  # they only tell one version of the file from another
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise UserError(
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(
             f"'{path}' is no JSON ({first_line(error)}); export it again or remove it."
         ) from error
     if not isinstance(content, dict):
@@ -176,41 +176,7 @@ def common_parts(marks: Marks, image: Path) -> int:
 def _labelme(path: Path, content: dict[str, Any]) -> Marks:
     name = str(content.get("imagePath"))
     size = _size(content.get("imageWidth"), content.get("imageHeight"), name)
-    regions, without_area = [], 0
-    for shape in content["shapes"]:
-        kind = shape.get("shape_type", "polygon")
-        if kind in _NO_AREAS:
-            without_area += 1
-        elif kind in _AREAS:
-            regions.append(_region(kind, np.array(shape["points"], float), shape, size))
-        else:
-            raise UserError(
-                f"a shape is a '{kind}', expected one of: {', '.join(_AREAS + _NO_AREAS)}; draw "
-                "it as a polygon."
-            )
-    return Marks(path, name, size, tuple(regions), without_area)
-
-
-def _region(kind: str, points: np.ndarray, shape: dict, size: tuple[int, int]) -> dict:
-    """One shape of LabelMe's."""
-    if kind == "mask":  # a picture of the part of the image between two corners
-        left, top = points.min(0).astype(int)
-        try:
-            patch = Image.open(io.BytesIO(base64.b64decode(shape["mask"]))).convert("L")
-        except OSError as error:
-            raise UserError(
-                "a shape of the kind 'mask' holds no picture; draw it again."
-            ) from error
-        whole = Image.new("L", size)
-        whole.paste(patch, (int(left), int(top)))
-        return coco.encode(np.asfortranarray(np.asarray(whole) > 0, np.uint8))
-    if kind == "rectangle":
-        points = _corners(*points.min(0), *points.max(0))
-    elif kind == "circle":  # its centre and a point on it
-        angles = np.linspace(0, 2 * np.pi, 360, endpoint=False)
-        radius = np.hypot(*(points[1] - points[0]))
-        points = points[0] + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    return _polygon(points, size)
+    return _marks(path, name, size, [labelme_region(s, size) for s in content["shapes"]])
 
 
 def _coco(path: Path, content: dict[str, Any]) -> tuple[Marks, ...]:
@@ -237,24 +203,14 @@ def _coco(path: Path, content: dict[str, Any]) -> tuple[Marks, ...]:
     for entry in content["images"]:
         name = entry["file_name"]
         size = _size(entry.get("width"), entry.get("height"), name)
-        regions = [r for a in annotations[entry["id"]] for r in _segments(a, size)]
-        areas = tuple(region for region in regions if region is not None)
-        result.append(Marks(path, name, size, areas, len(regions) - len(areas)))
+        regions = [r for a in annotations[entry["id"]] for r in coco_regions(a, size)]
+        result.append(_marks(path, name, size, regions))
     return tuple(result)
 
 
-def _segments(annotation: dict[str, Any], size: tuple[int, int]) -> Iterable[dict | None]:
-    """The regions of one annotation, None for one without area."""
-    segmentation = annotation.get("segmentation")
-    if isinstance(segmentation, dict):
-        yield _runs(segmentation, size)
-    elif segmentation:
-        for flat in segmentation:
-            points = np.array(flat, float).reshape(-1, 2)
-            yield _polygon(points, size) if len(points) > 2 else None
-    else:  # where nothing else is drawn, the box is what is marked
-        left, top, width, height = annotation["bbox"]
-        yield _polygon(_corners(left, top, left + width, top + height), size)
+def _marks(path: Path, name: str, size: tuple[int, int], regions: list[dict | None]) -> Marks:
+    areas = tuple(region for region in regions if region is not None)
+    return Marks(path, name, size, areas, len(regions) - len(areas))
 
 
 def _size(width: object, height: object, name: str) -> tuple[int, int]:
@@ -264,45 +220,3 @@ def _size(width: object, height: object, name: str) -> tuple[int, int]:
             "of pixels; export it again with the sizes of the images."
         )
     return width, height
-
-
-def _corners(left: float, top: float, right: float, bottom: float) -> np.ndarray:
-    return np.array([(left, top), (right, top), (right, bottom), (left, bottom)], float)
-
-
-def _polygon(points: np.ndarray, size: tuple[int, int]) -> dict:
-    width, height = size
-    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
-        raise UserError("a polygon has fewer than three points; draw it again.")
-    if not (np.abs(points) <= 10 * max(size)).all():  # these would take all memory; not a number
-        raise UserError("a point lies far outside of its image; draw it again.")
-    return coco.frPyObjects([points.ravel().tolist()], height, width)[0]
-
-
-def _runs(segmentation: dict[str, Any], size: tuple[int, int]) -> dict:
-    """A run-length code, checked before pycocotools sees it, which would write anywhere."""
-    width, height = size
-    counts = segmentation["counts"]
-    runs = _decompressed(counts) if isinstance(counts, str) else counts
-    whole = all(isinstance(run, int) and run >= 0 for run in runs)
-    if list(segmentation["size"]) != [height, width] or not whole or sum(runs) != height * width:
-        raise UserError(
-            f"a run-length code is not that of {width}×{height} pixels, its image's size; export "
-            "it again."
-        )
-    return coco.frPyObjects({"size": [height, width], "counts": runs}, height, width)
-
-
-def _decompressed(text: str) -> list[int]:
-    """The lengths of runs from COCO's compressed form: five bits a character, low ones first."""
-    runs: list[int] = []
-    value = shift = 0
-    for character in text.encode():
-        code = character - 48
-        value |= (code & 31) << shift
-        shift += 5
-        if not code & 32:
-            value -= (code >> 4 & 1) << shift  # its sign
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value = shift = 0
-    return runs
