@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 from pycocotools import mask as coco
@@ -108,7 +109,9 @@ def best_fits(index: dict[str, list[Marks]], image: Path) -> tuple[list[Marks], 
     Returns:
       The entries, none where the image is not named, and how many parts of the paths are equal.
     """
-    found = [(common_parts(marks, image), marks) for marks in index.get(image.name, ())]
+    found = [
+        (common_parts(marks, image), marks) for marks in index.get(path_parts(image.name)[-1], ())
+    ]
     best = max((length for length, _ in found), default=0)
     return [marks for length, marks in found if length == best], best
 
@@ -162,8 +165,8 @@ def _read(path: Path, size: int, modified: int) -> Annotations | None:
 
 
 def path_parts(name: str) -> tuple[str, ...]:
-    """The parts of a path of any system."""
-    return PurePosixPath(name.replace("\\", "/")).parts or ("",)
+    """The parts of a path of any system; how its accents are encoded makes no difference."""
+    return PurePosixPath(normalize("NFC", name).replace("\\", "/")).parts or ("",)
 
 
 def common_parts(marks: Marks, image: Path) -> int:

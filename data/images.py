@@ -44,12 +44,7 @@ class TrainingImages:
 
 
 class Photograph(NamedTuple):
-    """A decoded file.
-
-    Attributes:
-      image: 8-bit RGB.
-      clipped: whether it held values beyond the bit depth.
-    """
+    """A decoded file as 8-bit RGB, and whether it held values beyond the bit depth."""
 
     image: Image.Image
     clipped: bool
@@ -95,12 +90,14 @@ def _megapixels(path: Path) -> float:
 
 
 def open_image(path: Path) -> Image.Image:
-    """Decodes an image file as it is, but for a rotation noted in EXIF.
+    """Decodes a file as it is, but turned as EXIF says; of 16-bit RGB it gives the largest values.
 
     Raises:
       UserError: the file is missing, empty, cut short or no image.
     """
     with _opened(path) as image:
+        if image.mode == "RGB" and _is_deep(image):
+            return _turned(_deep_values(path, image).max(-1), _orientation(image))
         image.load()
         return ImageOps.exif_transpose(image)
 
@@ -207,9 +204,13 @@ def _scaled(values: np.ndarray, bit_depth: int, orientation: int) -> Photograph:
     largest = 2**bit_depth - 1
     clipped = bool(values.max() > largest)
     scaled = (np.minimum(values, largest).astype(np.uint32) * 255 + largest // 2) // largest
-    image = Image.fromarray(scaled.astype(np.uint8))
+    return Photograph(_turned(scaled.astype(np.uint8), orientation).convert("RGB"), clipped)
+
+
+def _turned(values: np.ndarray, orientation: int) -> Image.Image:
+    image = Image.fromarray(values)
     image.getexif()[ExifTags.Base.Orientation] = orientation
-    return Photograph(ImageOps.exif_transpose(image).convert("RGB"), clipped)
+    return ImageOps.exif_transpose(image)
 
 
 def find_bit_depth(paths: Sequence[Path]) -> int:

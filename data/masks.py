@@ -50,7 +50,7 @@ def _marked_pixels(mask: Image.Image, path: Path) -> np.ndarray:
     if mask.has_transparency_data and not deep:
         rgba = np.asarray(mask.convert("RGBA"))
         values, opaque = rgba[..., :3], rgba[..., 3] > 127
-        if not opaque.all() and len(np.unique(values[opaque], axis=0)) == 1:
+        if not opaque.all() and _is_uniform(values[opaque]):
             return opaque
         values = values * opaque[..., None]
     else:
@@ -60,6 +60,11 @@ def _marked_pixels(mask: Image.Image, path: Path) -> np.ndarray:
         values = values.max(axis=-1)
     half = 32767 if deep else 127
     return values > (half if path.suffix.lower() in _LOSSY_SUFFIXES else 0)
+
+
+def _is_uniform(colours: np.ndarray) -> bool:
+    """Whether (n, 3) colours, of which there are some, are one."""
+    return len(colours) > 0 and bool((colours == colours[0]).all())
 
 
 def check_mask_size(path: Path, image_path: Path) -> None:
@@ -137,7 +142,11 @@ def inspect_masks(samples: Sequence[Sample], *, invert: bool) -> list[str]:
         (
             shares > 0.5,
             "mark more than half of their image",
-            f"; if zero {marks} the defect, set --config.data.invert_masks={not invert}",
+            f"; if zero {marks} the defect, set --config.data.invert_masks={not invert}"
+            if any(
+                not is_json(path) for i in np.flatnonzero(shares > 0.5) for path in masked[i].masks
+            )
+            else "",
         ),
         (shares == 0, "mark nothing", ""),
         (without_area > 0, "have lines or points, which cover nothing and are left out", ""),

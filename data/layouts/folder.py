@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
-from data.catalog import Catalog, is_file, subfolders
+from data.catalog import ALL, Catalog, is_file, subfolders
 from data.layouts import own, table, train_test
 from dtsnet_jax.errors import UserError
 
@@ -77,6 +77,12 @@ def _folders(root: Path) -> dict[str, Path]:
     inside = {folder.name: folder for folder in subfolders(root) if _tree_in(folder)}
     if not inside:
         raise UserError(f"data.root is '{root}', {_explain(root)}")
+    for name, folder in inside.items():
+        if name == ALL or "," in name:
+            raise UserError(
+                f"the category '{folder}' is called '{name}', expected a name without ',' that is "
+                f"not '{ALL}'; rename its folder."
+            )
     return inside
 
 
@@ -86,7 +92,7 @@ def _explain(root: Path) -> str:
     if around:
         return f"which is a part of a layout; give its parent '{around}' instead."
     unknown = "which has neither a folder 'normal' nor 'train/good'"
-    tables = sorted(f for f in root.iterdir() if f.suffix.lower() in table.SUFFIXES)
+    tables = sorted(f for f in root.iterdir() if f.suffix.lower() in (".csv", ".tsv"))
     near = sorted(d.parent for d in root.glob("*/*") if _tree_in(d)) or tables
     if near:
         return f"{unknown}; did you mean '{near[0]}'?"

@@ -18,13 +18,14 @@ from pathlib import Path
 from data.annotations import (
     Annotations,
     Marks,
+    UnreadableError,
     best_fits,
     common_parts,
     index_marks,
     path_parts,
     read_annotations,
 )
-from data.catalog import Sample, find_folder, list_images
+from data.catalog import Sample, comparable, find_folder, list_images
 from data.masks import is_json
 from dtsnet_jax.errors import UserError
 
@@ -74,14 +75,14 @@ def find_masks(listing: Listing) -> tuple[list[Sample], list[Path], list[str]]:
     beside, found, others = _among_images(listing, [i for i in images if i not in masks])
     masks |= beside
     _refuse_shared(masks)
-    around, neither = _around(listing)
+    around, neither, notes = _around(listing)
     named += found + around
     rest = [image for image in images if image not in masks]
     rivals = [sample.path for sample in listing.good] + list(masks)
     entries = find_named(named, rest, rivals)
     masks |= {image: (marks.file,) for image, marks in entries.items() if not marks.is_empty}
     samples = [replace(s, masks=masks.get(s.path, ())) for s in listing.defective]
-    notes = _notes(listing, unused, named, entries)
+    notes += _notes(listing, unused, named, entries)
     return samples, [*ignored, *others, *neither], notes
 
 
@@ -140,15 +141,14 @@ def _folders(images: Sequence[Path]) -> set[str]:
     """The names of the folders that tell images apart."""
     around = {image.parent for image in images}
     shared = len(Path(os.path.commonpath(around)).parts) if around else 0
-    return {part for folder in around for part in folder.parts[shared:]}
+    return {part for folder in around for part in path_parts(str(folder))[shared:]}
 
 
 def _other_folder(marks: Marks, image: Path) -> str:
     """The folder in an entry's name that is none of its image's; '' if there is none."""
     parts, length = path_parts(marks.name), common_parts(marks, image)
-    return (
-        parts[-length - 1] if len(parts) > length and parts[-length - 1] not in image.parts else ""
-    )
+    folder = parts[-length - 1] if len(parts) > length else ""
+    return "" if folder in path_parts(str(image)) else folder
 
 
 def _list_masks(directory: Path | None) -> tuple[list[Path], list[Annotations], list[Path]]:
@@ -178,14 +178,18 @@ def _by_path(
     by_path: dict[Path, list[Path]] = {}
     by_folder: dict[Path, list[Path]] = {}
     for file in files:
-        key = file.relative_to(directory).with_suffix("")
-        by_path.setdefault(key.with_name(key.name.removesuffix("_mask")), []).append(file)
+        key = comparable(file.relative_to(directory))
+        by_path.setdefault(key, []).append(file)
         by_folder.setdefault(key.parent, []).append(file)
-    keys = {image: image.relative_to(around).with_suffix("") for image in images}
+    keys = {image: comparable(image.relative_to(around)) for image in images}
+    stems = set(keys.values())
     result: dict[Path, tuple[Path, ...]] = {}
     taken: set[Path] = set()
     for image in images:
-        found = by_path.get(keys[image], [])
+        found = list(by_path.get(keys[image], ()))
+        masked = keys[image].with_name(f"{keys[image].name}_mask")
+        if masked not in stems:  # an image of its own
+            found += by_path.get(masked, ())
         if len(found) > 1:
             raise UserError(
                 f"masks '{found[0]}' and '{found[1]}' belong to the same image; remove one of them."
@@ -204,25 +208,23 @@ def _among_images(
     listing: Listing, images: Sequence[Path]
 ) -> tuple[dict[Path, tuple[Path, ...]], list[Annotations], list[Path]]:
     """JSON among the images: masks of images without one, what COCO's files hold, other files."""
-    partners = {image.with_suffix(""): image for image in images}
+    partners = {comparable(image): image for image in images}
     samples = (*listing.good, *listing.defective)
-    settled = {sample.path.with_suffix("") for sample in samples} - set(partners)
+    settled = {comparable(sample.path) for sample in samples} - set(partners)
     jsons = [path for path in listing.others if is_json(path)]
-    contents = [read_annotations(path) for path in jsons if path.with_suffix("") not in settled]
+    contents = [read_annotations(path) for path in jsons if comparable(path) not in settled]
     named = [content for content in contents if content and content.names_images]
     outlines = [content.path for content in contents if content and not content.names_images]
     result = {
-        partners[path.with_suffix("")]: (path,)
-        for path in outlines
-        if path.with_suffix("") in partners
+        partners[comparable(path)]: (path,) for path in outlines if comparable(path) in partners
     }
     used = {path for paths in result.values() for path in paths}
     used.update(content.path for content in named)
     return result, named, [path for path in listing.others if path not in used]
 
 
-def _around(listing: Listing) -> tuple[list[Annotations], list[Path]]:
-    """What COCO's files in the category's directory hold, and the other JSON there."""
+def _around(listing: Listing) -> tuple[list[Annotations], list[Path], list[str]]:
+    """What COCO's files in the category's directory hold, the other JSON, and notes on it."""
     folders = {listing.root, listing.images, *annotation_folders(listing.root)}
     paths = [
         path
@@ -230,10 +232,18 @@ def _around(listing: Listing) -> tuple[list[Annotations], list[Path]]:
         for path in sorted(folder.iterdir())
         if is_json(path) and path not in listing.others and not path.name.startswith(".")
     ]
-    contents = [read_annotations(path) for path in paths]
-    named = [content for content in contents if content and content.names_images]
-    kept = {content.path for content in named}
-    return named, [path for path in paths if path not in kept]
+    named, neither, notes = [], [], []
+    for path in paths:
+        try:
+            content = read_annotations(path)
+        except UnreadableError as error:  # the settings of some program, say
+            content = None
+            notes.append(f"not used: {error}")
+        if content and content.names_images:
+            named.append(content)
+        else:
+            neither.append(path)
+    return named, neither, notes
 
 
 def _refuse_shared(masks: dict[Path, tuple[Path, ...]]) -> None:

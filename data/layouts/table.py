@@ -13,12 +13,24 @@ The first two columns are needed. Cells are separated by commas, semicolons or t
 import csv
 import difflib
 import io
+import unicodedata
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from data.annotations import Marks, path_parts, read_annotations
-from data.catalog import ALL, DEFECTIVE, GOOD, GOOD_NAMES, Catalog, Sample, by_name, is_file
+from data.catalog import (
+    ALL,
+    DEFECTIVE,
+    GOOD,
+    GOOD_NAMES,
+    Catalog,
+    Sample,
+    broken_link,
+    by_name,
+    is_file,
+)
 from data.holdback import describe_shared_groups, hold_back
 from data.layouts.mask_files import find_named
 from data.masks import is_json
@@ -54,8 +66,7 @@ def categories(table: Path) -> list[str]:
     Raises:
       UserError: the table cannot be read.
     """
-    rows, _ = _read_rows(table)
-    return list(dict.fromkeys(row["category"] for row in rows))
+    return list(_read_rows(table)[0])
 
 
 def read(table: Path, category: str, *, held_back: float, held_back_by: str) -> Catalog:
@@ -72,10 +83,11 @@ def read(table: Path, category: str, *, held_back: float, held_back_by: str) -> 
     Raises:
       UserError: naming the table and the line.
     """
-    rows, notes = _read_rows(table)
-    rows = by_name((row for row in rows if row["category"] == category), lambda row: row["image"])
-    _refuse_repeated(rows)
-    samples = _named_only(rows, [_sample(table, row) for row in rows])
+    rows_by_category, notes = _read_rows(table)
+    rows = by_name(rows_by_category[category], lambda row: row["image"])
+    samples = [_sample(table, row) for row in rows]
+    _refuse_repeated(rows, samples)
+    samples = _named_only(rows, samples)
     by_split = {
         split: [sample for row, sample in zip(rows, samples, strict=True) if row.split == split]
         for split in _SPLITS
@@ -97,12 +109,23 @@ def read(table: Path, category: str, *, held_back: float, held_back_by: str) -> 
     return Catalog(category, tuple(train), tuple(test), notes=tuple(notes))
 
 
-def _read_rows(table: Path) -> tuple[list[_Row], list[str]]:
-    """The lines that are not empty, and a note on columns that have no meaning here."""
+def _read_rows(table: Path) -> tuple[dict[str, list[_Row]], list[str]]:
+    """The lines of each category, and a note on columns that have no meaning here.
+
+    They are read once a process as long as the table is unchanged.
+    """
     try:
-        text = table.read_text(encoding="utf-8-sig")
+        status = table.stat()
+        return _parse(table, status.st_size, status.st_mtime_ns)
     except OSError as error:
         raise UserError(f"'{table}' cannot be read ({error.strerror}); replace it.") from error
+
+
+@cache
+def _parse(table: Path, size: int, modified: int) -> tuple[dict[str, list[_Row]], list[str]]:
+    del size, modified  # they only tell one version of the table from another
+    try:
+        text = table.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(
             f"'{table}' is not encoded in UTF-8; save it as 'CSV UTF-8', as spreadsheets call it."
@@ -110,13 +133,17 @@ def _read_rows(table: Path) -> tuple[list[_Row], list[str]]:
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        columns = [cell.strip().lower() for cell in next(reader, [])]
-        notes = _check_columns(table, columns)
-        rows = []
+        header = next(reader, [])
+        if header and header[0].lower().startswith("sep="):  # for Excel
+            header = next(reader, [])
+        columns = [cell.strip().lower() for cell in header]
+        notes = _check_columns(table, f"'{table}', line {max(reader.line_num, 1)}", columns)
+        rows: dict[str, list[_Row]] = {}
         for cells in reader:
             where = f"'{table}', line {reader.line_num}"
             if any(cell.strip() for cell in cells):
-                rows.append(_row(table, where, columns, cells))
+                row = _row(table, where, columns, cells)
+                rows.setdefault(row["category"], []).append(row)
     except csv.Error as error:
         raise UserError(
             f"'{table}', line {reader.line_num}: {error}; save the table as CSV again."
@@ -126,25 +153,21 @@ def _read_rows(table: Path) -> tuple[list[_Row], list[str]]:
     return rows, notes
 
 
-def _check_columns(table: Path, columns: list[str]) -> list[str]:
+def _check_columns(table: Path, where: str, columns: list[str]) -> list[str]:
     missing = [column for column in _NEEDED if column not in columns]
     unknown = [column for column in columns if column not in _COLUMNS]
     found = ", ".join(f"'{column}'" for column in columns) or "nothing"
     if missing:
         raise UserError(
-            f"'{table}', line 1: the column '{missing[0]}' is missing, found {found}; the columns "
+            f"{where}: the column '{missing[0]}' is missing, found {found}; the columns "
             f"are {', '.join(_COLUMNS)}, of which {' and '.join(_NEEDED)} are needed."
         )
     if repeated := [column for column in _COLUMNS if columns.count(column) > 1]:
-        raise UserError(
-            f"'{table}', line 1: there are two columns '{repeated[0]}'; remove one of them."
-        )
+        raise UserError(f"{where}: there are two columns '{repeated[0]}'; remove one of them.")
     absent = [column for column in _COLUMNS if column not in columns]
     for column in unknown:
         if near := difflib.get_close_matches(column, absent, n=1, cutoff=0.7):
-            raise UserError(
-                f"'{table}', line 1: the column '{column}' is unknown; did you mean '{near[0]}'?"
-            )
+            raise UserError(f"{where}: the column '{column}' is unknown; did you mean '{near[0]}'?")
     named = ", ".join(filter(None, unknown))
     return [f"not used: the columns {named} of '{table}'"] if named else []
 
@@ -171,15 +194,27 @@ def _row(table: Path, where: str, columns: list[str], cells: list[str]) -> _Row:
     return row
 
 
-def _refuse_repeated(rows: list[_Row]) -> None:
-    first: dict[str, _Row] = {}
-    for row in rows:
-        if row["image"] in first:
+def _refuse_repeated(rows: list[_Row], samples: list[Sample]) -> None:
+    """Refuses images that are listed again, and masks of one image that others have too."""
+    images: dict[Path, _Row] = {}
+    owners: dict[Path, tuple[_Row, Sample]] = {}
+    for row, sample in zip(rows, samples, strict=True):
+        first = images.setdefault(sample.path.resolve(), row)
+        if first is not row:
             raise row.error(
-                f"'{row['image']}' is listed again, as in {first[row['image']].where}; keep one "
-                "of them."
+                f"'{row['image']}' is listed again, as in {first.where}; keep one of them."
             )
-        first[row["image"]] = row
+        for mask in sample.masks:
+            owner, its = owners.setdefault(mask.resolve(), (row, sample))
+            if owner is not row and not _is_coco(mask):
+                raise row.error(
+                    f"the mask '{mask}' is that of '{its.path}' too, in {owner.where}; give each "
+                    "image its own."
+                )
+
+
+def _is_coco(mask: Path) -> bool:
+    return is_json(mask) and read_annotations(mask).names_images
 
 
 def _sample(table: Path, row: _Row) -> Sample:
@@ -204,6 +239,8 @@ def _sample(table: Path, row: _Row) -> Sample:
     names = (name.strip() for name in row["mask"].split("|"))
     masks = tuple(_existing(table, row, "mask", name) for name in names if name)
     for mask in masks:
+        if mask.samefile(path):
+            raise row.error(f"the mask '{row['mask']}' is the image itself; name its mask.")
         if is_json(mask) and read_annotations(mask) is None:
             raise row.error(f"mask '{mask}' is neither JSON of LabelMe nor of COCO; replace it.")
     defect = DEFECTIVE if label in _DEFECTIVE_LABELS else row["label"]
@@ -212,9 +249,12 @@ def _sample(table: Path, row: _Row) -> Sample:
 
 def _existing(table: Path, row: _Row, column: str, name: str) -> Path:
     path = table.parent / name.replace("\\", "/")
-    if not is_file(path):
-        raise row.error(f"{column} '{name}' does not exist; expected '{path}'.")
-    return path
+    others = (Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD"))
+    found = next((one for one in (path, *others) if is_file(one)), None)
+    if found is None:
+        link = f", a link to '{target}'" if (target := broken_link(path)) else ""
+        raise row.error(f"{column} '{name}' does not exist; expected '{path}'{link}.")
+    return found
 
 
 def _is_number(text: str) -> bool:
@@ -229,9 +269,9 @@ def _named_only(rows: list[_Row], samples: list[Sample]) -> list[Sample]:
     by_file_name: dict[str, list[Path]] = {}
     users: dict[Path, list[Path]] = {}  # of each such file
     for sample in samples:
-        by_file_name.setdefault(sample.path.name, []).append(sample.path)
+        by_file_name.setdefault(path_parts(sample.path.name)[-1], []).append(sample.path)
         for mask in sample.masks:
-            if is_json(mask) and read_annotations(mask).names_images:
+            if _is_coco(mask):
                 users.setdefault(mask, []).append(sample.path)
     entries: dict[tuple[Path, Path], Marks] = {}
     for file, images in users.items():

@@ -1,4 +1,5 @@
 import json
+from unicodedata import normalize
 
 import pytest
 
@@ -64,6 +65,27 @@ def test_what_spreadsheets_write(folder, separator):
     catalog = read(path)
     assert stems(catalog.train) == ["0", "1", "2"]
     assert catalog.notes == (f"not used: the columns comment of '{path}'",)
+
+
+def test_the_line_that_names_the_separator_to_excel_is_skipped(folder):
+    header = "sep=;\nimage;label"
+    lines = [f"images/{i}.png;good" for i in range(3)]
+    assert stems(read(table(folder, *lines, header=header)).train) == ["0", "1", "2"]
+    with pytest.raises(UserError, match=r"line 6: image 'x\.png' does not exist"):
+        read(table(folder, *lines, "x.png;good", header=header))
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_forms_of_unicode_are_one(folder, forms):
+    on_disk, in_table = (normalize(form, "Größe.png") for form in forms)
+    (folder / "images" / "0.png").rename(folder / "images" / on_disk)
+    catalog = read(table(folder, f"images/{in_table},good,,", *good(1, 2), encoding="utf-8"))
+    assert len(catalog.train) == 3
+
+
+def test_a_table_is_read_again_when_it_has_changed(folder):
+    assert len(read(table(folder, *good(0, 1, 2))).train) == 3
+    assert len(read(table(folder, *good(0, 1, 2, 3))).train) == 4
 
 
 def test_several_masks_and_paths_with_backslashes(folder):
@@ -162,6 +184,22 @@ MISTAKES = {
     ),
     "a number for a kind": ("line 2: label is '2', expected 0 or 1", "images/1.png,2,,"),
     "no number for a kind": ("line 2: label is 'nan', expected 0 or 1", "images/1.png,nan,,"),
+    "an image again by another name": (
+        "line 3: './images/../images/1.png' is listed again, as in '.*parts.csv', line 2",
+        "images/1.png,good,,\n./images/../images/1.png,bad,,",
+    ),
+    "a mask of two images": (
+        "line 3: the mask '.*m.png' is that of '.*1.png' too, in '.*parts.csv', line 2; give each",
+        "images/1.png,x,,m.png\nimages/10.png,x,,m.png",
+    ),
+    "an image as its mask": (
+        "line 2: the mask 'images/1.png' is the image itself",
+        "images/1.png,x,,images/1.png",
+    ),
+    "a link to nowhere": (
+        "line 2: image 'l.png' does not exist; expected '.*l.png', a link to 'gone.png'",
+        "l.png,good,,",
+    ),
     "a mask of a good image": (
         "line 2: the label is 'OK', but the mask 'm.png' marks a defect",
         "images/1.png,OK,,m.png",
@@ -179,6 +217,7 @@ MISTAKES = {
 def test_mistakes_are_named_with_table_and_line(folder, mistake):
     expected, what = MISTAKES[mistake]
     write(folder / "o.json", "{}")
+    (folder / "l.png").symlink_to("gone.png")
     path = table(folder, **what) if isinstance(what, dict) else table(folder, what, *good(2, 3, 4))
     with pytest.raises(UserError, match=rf"'.*parts\.csv'(, )?.*{expected}"):
         read(path)
