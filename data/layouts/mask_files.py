@@ -10,22 +10,14 @@ IMAGES/KIND/NAME.json    LabelMe, beside the image
                          directory or its folder 'annotations', 'ground_truth' or 'masks'
 """
 
-import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from data.annotations import (
-    Annotations,
-    Marks,
-    UnreadableError,
-    best_fits,
-    common_parts,
-    index_marks,
-    path_parts,
-    read_annotations,
-)
+from data.annotations import Annotations, Marks, UnreadableError, common_parts, read_annotations
 from data.catalog import Sample, comparable, find_folder, list_images
+from data.layouts.named import find_named, other_folder
 from data.masks import is_json
 from dtsnet_jax.errors import UserError
 
@@ -54,8 +46,15 @@ class Listing:
 
 
 def annotation_folders(root: Path) -> list[Path]:
-    """The folders of a category's directory in which COCO's files may lie."""
-    return [folder for name in _COCO_FOLDERS if (folder := find_folder(root, name))]
+    """The folders of a category's directory in which COCO's files may lie and JSON does."""
+    folders = (find_folder(root, name) for name in _COCO_FOLDERS)
+    return [folder for folder in folders if folder and _jsons(folder)]
+
+
+def _jsons(folder: Path) -> list[Path]:
+    with suppress(OSError):  # one that may not be read is named where nothing of it is used
+        return sorted(p for p in folder.iterdir() if is_json(p) and not p.name.startswith("."))
+    return []
 
 
 def find_masks(listing: Listing) -> tuple[list[Sample], list[Path], list[str]]:
@@ -84,71 +83,6 @@ def find_masks(listing: Listing) -> tuple[list[Sample], list[Path], list[str]]:
     samples = [replace(s, masks=masks.get(s.path, ())) for s in listing.defective]
     notes += _notes(listing, unused, named, entries)
     return samples, [*ignored, *others, *neither], notes
-
-
-def find_named(
-    files: Sequence[Annotations], images: Sequence[Path], rivals: Sequence[Path]
-) -> dict[Path, Marks]:
-    """Finds which images COCO's files name.
-
-    An entry belongs to the image whose path has most in common with its name, so that images of the
-    same name in several folders are told apart. It does not belong to an image in another of the
-    folders than the one it names.
-
-    Args:
-      files: contents of files that name their images.
-      images: the images to find.
-      rivals: other images, which an entry may fit better.
-
-    Returns:
-      The entry of each image that is named.
-
-    Raises:
-      UserError: several entries fit an image equally well, or an entry several images.
-    """
-    index, folders = index_marks(files), _folders((*images, *rivals))
-    fits = {image: best_fits(index, image) for image in (*images, *rivals)}
-    claims: dict[int, tuple[int, list[Path]]] = {}  # of each entry its best fit, and where it is
-    for image, (found, length) in fits.items():
-        found[:] = [marks for marks in found if _other_folder(marks, image) not in folders]
-        for marks in found:
-            best, owners = claims.get(id(marks), (0, []))
-            if length >= best:
-                claims[id(marks)] = length, [*owners, image] if length == best else [image]
-    result: dict[Path, Marks] = {}
-    for image in images:
-        found = fits[image][0]
-        if not any(image in claims[id(marks)][1] for marks in found):
-            continue
-        marks, *more = found
-        if more:
-            raise UserError(
-                f"the image '{image}' is named twice, as '{marks.name}' in '{marks.file}' and as "
-                f"'{more[0].name}' in '{more[0].file}'; keep one of them, its file_name with "
-                "the image's folder."
-            )
-        first, *others = claims[id(marks)][1]
-        if others:
-            raise UserError(
-                f"'{marks.name}' in '{marks.file}' may be '{first}' or '{others[0]}'; write "
-                "the folder into its file_name."
-            )
-        result[image] = marks
-    return result
-
-
-def _folders(images: Sequence[Path]) -> set[str]:
-    """The names of the folders that tell images apart."""
-    around = {image.parent for image in images}
-    shared = len(Path(os.path.commonpath(around)).parts) if around else 0
-    return {part for folder in around for part in path_parts(str(folder))[shared:]}
-
-
-def _other_folder(marks: Marks, image: Path) -> str:
-    """The folder in an entry's name that is none of its image's; '' if there is none."""
-    parts, length = path_parts(marks.name), common_parts(marks, image)
-    folder = parts[-length - 1] if len(parts) > length else ""
-    return "" if folder in path_parts(str(image)) else folder
 
 
 def _list_masks(directory: Path | None) -> tuple[list[Path], list[Annotations], list[Path]]:
@@ -229,8 +163,8 @@ def _around(listing: Listing) -> tuple[list[Annotations], list[Path], list[str]]
     paths = [
         path
         for folder in sorted(folders - {listing.masks})
-        for path in sorted(folder.iterdir())
-        if is_json(path) and path not in listing.others and not path.name.startswith(".")
+        for path in _jsons(folder)
+        if path not in listing.others
     ]
     named, neither, notes = [], [], []
     for path in paths:
@@ -273,7 +207,7 @@ def _notes(
     alike = [
         f"'{marks.name}' in '{marks.file}' for '{image}'"
         for image, marks in entries.items()
-        if common_parts(marks, image) == 1 and _other_folder(marks, image)
+        if common_parts(marks, image) == 1 and other_folder(marks, 1)
     ]
     if alike:
         notes.append(

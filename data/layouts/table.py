@@ -1,7 +1,7 @@
 """A table of images that may lie anywhere: CSV with a line for each.
 
 image       path, relative to the table
-label       good, normal, ok or 0; anything else is the kind of defect
+label       good, normal, ok, 0 or false; 1, true, or in words the kind of defect
 split       train, test or empty: defective images are for testing, some good ones held back
 mask        path, several separated by '|', or empty; COCO's JSON may stand in many lines
 group       what belongs together, for data.held_back_by=group
@@ -32,7 +32,7 @@ from data.catalog import (
     is_file,
 )
 from data.holdback import describe_shared_groups, hold_back
-from data.layouts.mask_files import find_named
+from data.layouts.named import find_named
 from data.masks import is_json
 from dtsnet_jax.errors import UserError
 

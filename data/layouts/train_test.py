@@ -44,13 +44,13 @@ def read(directory: Path, category: str) -> Catalog:
     """
     learned = find_folder(directory, "train")
     images = find_folder(directory, "test", "test_public")
-    notes = name_unused(directory, [learned, images, *annotation_folders(directory)])
+    truth = (images and find_folder(images, _TRUTH)) or find_folder(directory, _TRUTH)
+    notes = name_unused(directory, [learned, images, truth, *annotation_folders(directory)])
     good_folders = [folder for folder in subfolders(learned) if _is_good(folder)]
     notes += name_unused(learned, good_folders)
     train, ignored = _list_kinds(good_folders)
     if images is None:
         return Catalog(category, tuple(train), (), tuple(ignored), tuple(notes))
-    truth = find_folder(images, _TRUTH)
     kinds = [folder for folder in subfolders(images) if folder != truth]
     notes += name_unused(images, [*kinds, truth])
     samples, others = _list_kinds(kinds)
@@ -58,7 +58,7 @@ def read(directory: Path, category: str) -> Catalog:
     listing = Listing(
         root=directory,
         images=images,
-        masks=truth or find_folder(directory, _TRUTH),
+        masks=truth,
         good=[*train, *good],
         defective=[sample for sample in samples if sample.label],
         others=[*ignored, *others],

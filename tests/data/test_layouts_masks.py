@@ -231,7 +231,8 @@ class TestWhichImageAnEntryNames:
         write(own.root / "defective" / "scratch" / "b.JSON", coco_file({"001.png": BOXES[SCRATCH]}))
         assert masks_of(read(own.root)) == {"scratch": ["b.JSON"], "dent": ["a.json"]}
 
-    def test_a_name_with_the_folder_of_another_kind_is_not_used(self, own):
+    def test_a_name_with_the_folder_of_another_kind_is_not_used(self, tmp_path):
+        own = Own(tmp_path / "scratch" / "parts")
         own.images[SCRATCH].rename(own.images[SCRATCH].with_name("2.png"))
         write(own.root / "a.json", coco_file({"scratch/001.png": BOXES[SCRATCH]}))
         catalog = read(own.root)

@@ -90,7 +90,9 @@ def test_all_that_is_not_read_is_named(own_images):
     (own_images / "defective").rename(own_images / "Defect")
     assert read(own_images).notes == (f"not used: the folders Defect, mask in '{own_images}'",)
     (own_images / "Defect").rename(own_images / "Defective")
-    (own_images / "mask").rename(own_images / "MASKS")
+    (own_images / "mask").rename(own_images / "ground_truth")
+    assert read(own_images).notes == (f"not used: the folders ground_truth in '{own_images}'",)
+    (own_images / "ground_truth").rename(own_images / "MASKS")
     catalog = read(own_images)
     assert catalog.has_masks
     assert catalog.notes == ()
