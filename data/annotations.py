@@ -1,27 +1,27 @@
 """Masks that are drawn as outlines: LabelMe's JSON, one file an image, and COCO's, one for many.
 
-An outline goes through the corners of pixels as COCO has it: the polygon (0, 0), (2, 0), (2, 2),
-(0, 2) covers four pixels. What an outline is called does not matter: all of them mark defects.
+What an outline is called does not matter: all of them mark defects.
 """
 
-import base64
-import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
-from PIL import Image
 from pycocotools import mask as coco
 
+from data.outlines import coco_regions, labelme_region
 from dtsnet_jax.errors import UserError, first_line
 
-_AREAS = ("polygon", "rectangle", "circle", "mask")
-_NO_AREAS = ("line", "linestrip", "point", "points")
 _DAMAGES = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError)
+
+
+class UnreadableError(UserError):
+    """A file that cannot be read, or is no JSON."""
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,23 @@ class Marks:
     """What is marked in one image.
 
     Attributes:
+      file: the file with the annotations.
       name: the image's file name or path as the annotations have it.
       size: its width and height in pixels as the annotations have them.
       regions: run-length codes of pycocotools.
       without_area: how many lines and points are marked, which cover nothing.
     """
 
+    file: Path
     name: str
     size: tuple[int, int]
     regions: tuple[dict, ...]
     without_area: int = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing at all is marked."""
+        return not self.regions and not self.without_area
 
     def draw(self) -> np.ndarray:
         """The union of all regions, (height, width) bool."""
@@ -62,29 +69,13 @@ class Annotations:
     marks: tuple[Marks, ...]
     names_images: bool
 
-    def fitting(self, image: Path) -> tuple[list[Marks], int]:
-        """Finds the entries whose names have most in common with an image's path.
-
-        Args:
-          image: the image's path; names are compared from their ends on, folder by folder, and
-            have at least the file name in common.
-
-        Returns:
-          The entries, none where the image is not named, and how many parts of the paths are equal.
-        """
-        if not self.names_images:
-            return list(self.marks), 1
-        found = [(_common_parts(m.name, image), m) for m in self._by_file_name.get(image.name, ())]
-        best = max((length for length, _ in found), default=0)
-        return [marks for length, marks in found if length == best], best
-
     def find(self, image: Path) -> Marks | None:
         """What is marked in an image; None where the file does not name it.
 
         Raises:
           UserError: two names fit equally well.
         """
-        fitting, _ = self.fitting(image)
+        fitting, _ = best_fits(self._index, image) if self.names_images else (self.marks, 0)
         if len(fitting) > 1:
             raise UserError(
                 f"'{self.path}' names the image '{image}' twice, as '{fitting[0].name}' and "
@@ -93,11 +84,36 @@ class Annotations:
         return fitting[0] if fitting else None
 
     @cached_property
-    def _by_file_name(self) -> dict[str, list[Marks]]:
-        result: dict[str, list[Marks]] = {}
-        for marks in self.marks:
-            result.setdefault(_parts(marks.name)[-1], []).append(marks)
-        return result
+    def _index(self) -> dict[str, list[Marks]]:
+        return index_marks([self])
+
+
+def index_marks(files: Iterable[Annotations]) -> dict[str, list[Marks]]:
+    """The entries of files by the file names of their images."""
+    result: dict[str, list[Marks]] = {}
+    for marks in (marks for file in files for marks in file.marks):
+        result.setdefault(path_parts(marks.name)[-1], []).append(marks)
+    return result
+
+
+def best_fits(index: dict[str, list[Marks]], image: Path) -> tuple[list[Marks], int]:
+    """Finds the entries whose names have most in common with an image's path.
+
+    Names are compared from their ends on, folder by folder, and have at least the file name in
+    common. They are thought to start in the folder of their file.
+
+    Args:
+      index: from ``index_marks``.
+      image: the image's path.
+
+    Returns:
+      The entries, none where the image is not named, and how many parts of the paths are equal.
+    """
+    found = [
+        (common_parts(marks, image), marks) for marks in index.get(path_parts(image.name)[-1], ())
+    ]
+    best = max((length for length, _ in found), default=0)
+    return [marks for length, marks in found if length == best], best
 
 
 def read_annotations(path: Path) -> Annotations | None:
@@ -110,13 +126,14 @@ def read_annotations(path: Path) -> Annotations | None:
       Its content; None if it is neither LabelMe's nor COCO's.
 
     Raises:
-      UserError: it cannot be read, is no JSON, or damaged.
+      UnreadableError: it cannot be read, or is no JSON.
+      UserError: it is damaged.
     """
     try:
         status = path.stat()
         return _read(path, status.st_size, status.st_mtime_ns)
     except OSError as error:
-        raise UserError(
+        raise UnreadableError(
             f"'{path}' cannot be read ({error.strerror}); replace or remove it."
         ) from error
 
@@ -126,17 +143,17 @@ def _read(path: Path, size: int, modified: int) -> Annotations | None:
     del size, modified  # they only tell one version of the file from another
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise UserError(
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(
             f"'{path}' is no JSON ({first_line(error)}); export it again or remove it."
         ) from error
     if not isinstance(content, dict):
         return None
     try:
         if isinstance(content.get("shapes"), list):
-            return Annotations(path, (_labelme(content),), names_images=False)
+            return Annotations(path, (_labelme(path, content),), names_images=False)
         if isinstance(content.get("images"), list) and "annotations" in content:
-            return Annotations(path, _coco(content), names_images=True)
+            return Annotations(path, _coco(path, content), names_images=True)
     except UserError as error:
         raise UserError(f"'{path}': {error}") from error
     except _DAMAGES as error:
@@ -147,84 +164,56 @@ def _read(path: Path, size: int, modified: int) -> Annotations | None:
     return None
 
 
-def _parts(name: str) -> list[str]:
-    return name.replace("\\", "/").split("/")
+def path_parts(name: str) -> tuple[str, ...]:
+    """The parts of a path of any system; how its accents are encoded makes no difference."""
+    return PurePosixPath(normalize("NFC", name).replace("\\", "/")).parts or ("",)
 
 
-def _common_parts(name: str, image: Path) -> int:
-    """How many parts of two paths are equal, from the end on."""
-    parts = list(zip(reversed(_parts(name)), reversed(image.parts), strict=False))
+def common_parts(marks: Marks, image: Path) -> int:
+    """How many parts of an entry's path and an image's are equal, from the end on."""
+    name = (*path_parts(str(marks.file.parent)), *path_parts(marks.name))
+    parts = list(zip(reversed(name), reversed(path_parts(str(image))), strict=False))
     return next((i for i, (ours, theirs) in enumerate(parts) if ours != theirs), len(parts))
 
 
-def _labelme(content: dict[str, Any]) -> Marks:
+def _labelme(path: Path, content: dict[str, Any]) -> Marks:
     name = str(content.get("imagePath"))
     size = _size(content.get("imageWidth"), content.get("imageHeight"), name)
-    regions, without_area = [], 0
-    for shape in content["shapes"]:
-        kind = shape.get("shape_type", "polygon")
-        if kind in _NO_AREAS:
-            without_area += 1
-        elif kind in _AREAS:
-            regions.append(_region(kind, np.array(shape["points"], float), shape, size))
-        else:
-            raise UserError(
-                f"a shape is a '{kind}', expected one of: {', '.join(_AREAS + _NO_AREAS)}; draw "
-                "it as a polygon."
-            )
-    return Marks(name, size, tuple(regions), without_area)
+    return _marks(path, name, size, [labelme_region(s, size) for s in content["shapes"]])
 
 
-def _region(kind: str, points: np.ndarray, shape: dict, size: tuple[int, int]) -> dict:
-    """One shape of LabelMe's."""
-    if kind == "mask":  # a picture of the part of the image between two corners
-        left, top = points.min(0).astype(int)
-        try:
-            patch = Image.open(io.BytesIO(base64.b64decode(shape["mask"]))).convert("L")
-        except OSError as error:
-            raise UserError(
-                "a shape of the kind 'mask' holds no picture; draw it again."
-            ) from error
-        whole = Image.new("L", size)
-        whole.paste(patch, (int(left), int(top)))
-        return coco.encode(np.asfortranarray(np.asarray(whole) > 0, np.uint8))
-    if kind == "rectangle":
-        points = _corners(*points.min(0), *points.max(0))
-    elif kind == "circle":  # its centre and a point on it
-        angles = np.linspace(0, 2 * np.pi, 360, endpoint=False)
-        radius = np.hypot(*(points[1] - points[0]))
-        points = points[0] + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    return _polygon(points, size)
-
-
-def _coco(content: dict[str, Any]) -> tuple[Marks, ...]:
-    annotations: dict[Any, list[dict]] = {}
-    for annotation in content["annotations"]:
-        annotations.setdefault(annotation["image_id"], []).append(annotation)
-    result = []
+def _coco(path: Path, content: dict[str, Any]) -> tuple[Marks, ...]:
+    names: dict[Any, str] = {}
     for entry in content["images"]:
         name = entry["file_name"]
         if not isinstance(name, str):
             raise UserError(f"the file_name of an image is {name!r}, expected a text; correct it.")
+        if entry["id"] in names:
+            raise UserError(
+                f"the images '{names[entry['id']]}' and '{name}' have the same id, {entry['id']}; "
+                "export it again."
+            )
+        names[entry["id"]] = name
+    annotations: dict[Any, list[dict]] = {key: [] for key in names}
+    for annotation in content["annotations"]:
+        if annotation["image_id"] not in names:
+            raise UserError(
+                f"an annotation is of the image_id {annotation['image_id']}, which no image has; "
+                "export it again."
+            )
+        annotations[annotation["image_id"]].append(annotation)
+    result = []
+    for entry in content["images"]:
+        name = entry["file_name"]
         size = _size(entry.get("width"), entry.get("height"), name)
-        regions = [r for a in annotations.get(entry["id"], ()) for r in _segments(a, size)]
-        areas = tuple(region for region in regions if region is not None)
-        result.append(Marks(name, size, areas, len(regions) - len(areas)))
+        regions = [r for a in annotations[entry["id"]] for r in coco_regions(a, size)]
+        result.append(_marks(path, name, size, regions))
     return tuple(result)
 
 
-def _segments(annotation: dict[str, Any], size: tuple[int, int]) -> Iterable[dict | None]:
-    """The regions of one annotation, None for one without area."""
-    segmentation = annotation.get("segmentation")
-    if isinstance(segmentation, dict):
-        yield _runs(segmentation, size)
-    elif segmentation:
-        for flat in segmentation:
-            points = np.array(flat, float).reshape(-1, 2)
-            yield _polygon(points, size) if len(points) > 2 else None
-    else:  # where nothing else is drawn, the box is what is marked
-        left, top, width, height = annotation["bbox"]
-        yield _polygon(_corners(left, top, left + width, top + height), size)
+def _marks(path: Path, name: str, size: tuple[int, int], regions: list[dict | None]) -> Marks:
+    areas = tuple(region for region in regions if region is not None)
+    return Marks(path, name, size, areas, len(regions) - len(areas))
 
 
 def _size(width: object, height: object, name: str) -> tuple[int, int]:
@@ -234,45 +223,3 @@ def _size(width: object, height: object, name: str) -> tuple[int, int]:
             "of pixels; export it again with the sizes of the images."
         )
     return width, height
-
-
-def _corners(left: float, top: float, right: float, bottom: float) -> np.ndarray:
-    return np.array([(left, top), (right, top), (right, bottom), (left, bottom)], float)
-
-
-def _polygon(points: np.ndarray, size: tuple[int, int]) -> dict:
-    width, height = size
-    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
-        raise UserError("a polygon has fewer than three points; draw it again.")
-    if not (np.abs(points) <= 10 * max(size)).all():  # these would take all memory; not a number
-        raise UserError("a point lies far outside of its image; draw it again.")
-    return coco.frPyObjects([points.ravel().tolist()], height, width)[0]
-
-
-def _runs(segmentation: dict[str, Any], size: tuple[int, int]) -> dict:
-    """A run-length code, checked before pycocotools sees it, which would write anywhere."""
-    width, height = size
-    counts = segmentation["counts"]
-    runs = _decompressed(counts) if isinstance(counts, str) else counts
-    whole = all(isinstance(run, int) and run >= 0 for run in runs)
-    if list(segmentation["size"]) != [height, width] or not whole or sum(runs) != height * width:
-        raise UserError(
-            f"a run-length code is not that of {width}×{height} pixels, its image's size; export "
-            "it again."
-        )
-    return coco.frPyObjects({"size": [height, width], "counts": runs}, height, width)
-
-
-def _decompressed(text: str) -> list[int]:
-    """The lengths of runs from COCO's compressed form: five bits a character, low ones first."""
-    runs: list[int] = []
-    value = shift = 0
-    for character in text.encode():
-        code = character - 48
-        value |= (code & 31) << shift
-        shift += 5
-        if not code & 32:
-            value -= (code >> 4 & 1) << shift  # its sign
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value = shift = 0
-    return runs

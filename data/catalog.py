@@ -1,6 +1,7 @@
 """What a data set consists of: a list of files with labels, before anything is decoded."""
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -156,13 +157,19 @@ def list_images(directory: Path) -> tuple[list[Path], list[Path]]:
       The images, and the other files (hidden ones left out).
 
     Raises:
-      UserError: the directory does not exist, one may not be read, or a link leads back to a
-        directory around it.
+      UserError: the directory does not exist, one may not be read, a link leads to nowhere or back
+        to a directory around it, or a name is not encoded in UTF-8.
     """
-    if not directory.is_dir():
+    if not is_folder(directory):
         raise UserError(f"'{directory}' is no directory; a directory of images was expected.")
     files = by_name(_walk(directory), lambda path: path.relative_to(directory).as_posix())
     images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    for path in images:
+        if target := broken_link(path):
+            raise UserError(
+                f"'{path}' is a link to '{target}', which does not exist; remove it, or "
+                "bring back what it leads to."
+            )
     others = [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
     return images, others
 
@@ -181,6 +188,37 @@ def is_file(path: Path) -> bool:
     return False
 
 
+def comparable(path: Path) -> Path:
+    """A path without its suffix; how its accents are encoded makes no difference."""
+    return Path(unicodedata.normalize("NFC", str(path.with_suffix(""))))
+
+
+def find_folder(directory: Path, *names: str) -> Path | None:
+    """The folder that has the first of some names, be it in upper case; None if none is seen."""
+    with suppress(OSError):
+        named = [path for path in directory.iterdir() if path.name.casefold() in names]
+        folders = [path for path in named if is_folder(path)]
+        return min(folders, key=lambda f: (names.index(f.name.casefold()), f.name), default=None)
+    return None
+
+
+def name_unused(directory: Path, used: Iterable[Path | None]) -> list[str]:
+    """A note on the folders and the images in a directory that are not read, if there are any."""
+    folders = [folder.name for folder in subfolders(directory) if folder not in used]
+    visible = [path for path in directory.iterdir() if not path.name.startswith(".")]
+    images = sorted(p.name for p in visible if p.suffix.lower() in IMAGE_SUFFIXES and is_file(p))
+    found = [f"the folders {', '.join(folders)}"] if folders else []
+    found += [f"{len(images)} images (first: {images[0]})"] if images else []
+    return [f"not used: {' and '.join(found)} in '{directory}'"] if found else []
+
+
+def broken_link(path: Path) -> Path | None:
+    """What a link leads to that does not exist; None for all else."""
+    with suppress(OSError):
+        return path.readlink() if path.is_symlink() and not path.exists() else None
+    return None
+
+
 def subfolders(directory: Path) -> list[Path]:
     """The folders in a directory, in the order of their names, hidden ones left out.
 
@@ -191,6 +229,8 @@ def subfolders(directory: Path) -> list[Path]:
         folders = [p for p in directory.iterdir() if is_folder(p) and not p.name.startswith(".")]
     except OSError as error:
         _refuse_unreadable(error)
+    for folder in folders:
+        _refuse_undecodable(folder)
     return by_name(folders, lambda folder: folder.name)
 
 
@@ -212,6 +252,7 @@ def _walk(directory: Path) -> Iterator[Path]:
         chain = chains.pop(Path(current))
         names[:] = [name for name in names if not name.startswith(".")]
         for path in (Path(current, name) for name in names):
+            _refuse_undecodable(path)
             real = path.resolve()
             if real in chain:
                 raise UserError(
@@ -219,7 +260,18 @@ def _walk(directory: Path) -> Iterator[Path]:
                     "search for images would never end; remove the link."
                 )
             chains[path] = (*chain, real)
-        yield from (Path(current, name) for name in files if not name.startswith("."))
+        for path in (Path(current, name) for name in files if not name.startswith(".")):
+            _refuse_undecodable(path)
+            yield path
+
+
+def _refuse_undecodable(path: Path) -> None:
+    try:
+        path.name.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"the name of a file or folder is not encoded in UTF-8 ({str(path)!a}); rename it."
+        ) from error
 
 
 def _refuse_unreadable(error: OSError) -> NoReturn:

@@ -15,7 +15,7 @@ from PIL import Image
 from scipy import ndimage
 
 from data.archives import data_directory
-from data.catalog import Catalog
+from data.catalog import Catalog, is_file, is_folder
 from data.files import file_digest, locked, partial_path, remove_abandoned
 from data.images import run_with_progress
 from data.matching import match_by_name
@@ -56,7 +56,7 @@ def foreground_files(
 
 
 def _users_masks(images: Sequence[Path], directory: Path) -> list[Path]:
-    if not directory.is_dir():
+    if not is_folder(directory):
         raise UserError(
             f"data.foreground is '{directory}', which is neither a directory of masks nor one of: "
             f"{', '.join(METHODS)}."
@@ -78,12 +78,12 @@ def _stored_masks(
         stored[index] = directory / f"{file_digest(images[index])}.png"
 
     run_with_progress(find, len(images), "looking for stored foregrounds")
-    if all(path.is_file() for path in stored):
+    if all(is_file(path) for path in stored):
         return stored
     names = "\n".join(path.name for path in stored)
     with _storing(directory), locked(directory / hashlib.sha256(names.encode()).hexdigest()[:16]):
         remove_abandoned(directory)
-        missing = [index for index, path in enumerate(stored) if not path.is_file()]
+        missing = [index for index, path in enumerate(stored) if not is_file(path)]
         if missing:
             segment = threshold_foreground if method == "threshold" else _isnet(model)
 
@@ -101,7 +101,7 @@ def _name_of(method: str, model: str) -> str:
     if method != "isnet" or not model:
         return ISNET if method == "isnet" else method
     path = Path(model).expanduser()
-    if not path.is_file():
+    if not is_file(path):
         raise UserError(
             f"data.foreground_model is '{model}', but there is no such file; give the path of "
             f"'{ISNET}.onnx', or leave it empty to have it downloaded."

@@ -12,8 +12,12 @@ from data.images import run_with_progress
 from data.opening import image_size, open_image
 from dtsnet_jax.errors import UserError
 
-ANNOTATION_SUFFIX = ".json"
 _LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".webp", ".jp2", ".j2k"})
+
+
+def is_json(path: Path) -> bool:
+    """Whether a file holds outlines rather than a picture."""
+    return path.suffix.lower() == ".json"
 
 
 def open_mask(path: Path, image_path: Path, *, invert: bool) -> np.ndarray:
@@ -36,7 +40,7 @@ def open_mask(path: Path, image_path: Path, *, invert: bool) -> np.ndarray:
       UserError: the file cannot be decoded, or its size is not the image's.
     """
     check_mask_size(path, image_path)
-    if path.suffix.lower() == ANNOTATION_SUFFIX:
+    if is_json(path):
         return _find_marks(path, image_path).draw()
     marked = _marked_pixels(open_image(path), path)
     return ~marked if invert else marked
@@ -47,7 +51,7 @@ def _marked_pixels(mask: Image.Image, path: Path) -> np.ndarray:
     if mask.has_transparency_data and not deep:
         rgba = np.asarray(mask.convert("RGBA"))
         values, opaque = rgba[..., :3], rgba[..., 3] > 127
-        if not opaque.all() and len(np.unique(values[opaque], axis=0)) == 1:
+        if not opaque.all() and _is_uniform(values[opaque]):
             return opaque
         values = values * opaque[..., None]
     else:
@@ -59,13 +63,18 @@ def _marked_pixels(mask: Image.Image, path: Path) -> np.ndarray:
     return values > (half if path.suffix.lower() in _LOSSY_SUFFIXES else 0)
 
 
+def _is_uniform(colours: np.ndarray) -> bool:
+    """Whether (n, 3) colours, of which there are some, are one."""
+    return len(colours) > 0 and bool((colours == colours[0]).all())
+
+
 def check_mask_size(path: Path, image_path: Path) -> None:
     """Compares the sizes that a mask and its image state, without decoding them.
 
     Raises:
       UserError: they differ, or a file is missing, empty or of no known kind.
     """
-    if path.suffix.lower() == ANNOTATION_SUFFIX:
+    if is_json(path):
         width, height = _find_marks(path, image_path).size
     else:
         width, height = image_size(path)
@@ -125,7 +134,7 @@ def inspect_masks(samples: Sequence[Sample], *, invert: bool) -> list[str]:
         sample = masked[index]
         shares[index] = open_masks(sample, invert=invert).mean()
         for path in sample.masks:
-            if path.suffix.lower() == ANNOTATION_SUFFIX:
+            if is_json(path):
                 without_area[index] += _find_marks(path, sample.path).without_area
 
     files = [sample.path for sample in masked]
@@ -135,7 +144,11 @@ def inspect_masks(samples: Sequence[Sample], *, invert: bool) -> list[str]:
         (
             shares > 0.5,
             "mark more than half of their image",
-            f"; if zero {marks} the defect, set --config.data.invert_masks={not invert}",
+            f"; if zero {marks} the defect, set --config.data.invert_masks={not invert}"
+            if any(
+                not is_json(path) for i in np.flatnonzero(shares > 0.5) for path in masked[i].masks
+            )
+            else "",
         ),
         (shares == 0, "mark nothing", ""),
         (without_area > 0, "have lines or points, which cover nothing and are left out", ""),
@@ -149,4 +162,4 @@ def inspect_masks(samples: Sequence[Sample], *, invert: bool) -> list[str]:
 
 def _name(sample: Sample) -> str:
     mask = sample.masks[0]
-    return f"{mask} of {sample.path}" if mask.suffix.lower() == ANNOTATION_SUFFIX else f"{mask}"
+    return f"{mask} of {sample.path}" if is_json(mask) else f"{mask}"

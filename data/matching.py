@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from data.catalog import list_images
+from data.catalog import comparable, list_images
 from dtsnet_jax.errors import UserError
 
 
@@ -23,8 +23,15 @@ def match_by_name(images: Sequence[Path], directory: Path, *, what: str) -> list
     """
     by_stem: dict[str, list[Path]] = {}
     for path in list_images(directory)[0]:
-        by_stem.setdefault(path.stem.removesuffix("_mask"), []).append(path)
-    result = [_best(image, by_stem.get(image.stem, []), directory, what) for image in images]
+        by_stem.setdefault(comparable(path).name, []).append(path)
+    stems = [comparable(image).name for image in images]
+    names = set(stems)
+    result = []
+    for image, stem in zip(images, stems, strict=True):
+        masks = list(by_stem.get(stem, ()))
+        if f"{stem}_mask" not in names:  # an image of its own
+            masks += by_stem.get(f"{stem}_mask", ())
+        result.append(_best(image, masks, directory, what))
     owner: dict[Path, Path] = {}
     for image, mask in zip(images, result, strict=True):
         if owner.setdefault(mask, image) != image:

@@ -62,12 +62,15 @@ def in_turn(path: Path) -> Iterator[None]:
 
 
 def open_image(path: Path) -> Image.Image:
-    """Decodes an image file as it is, but for a rotation noted in EXIF.
+    """Decodes a file as it is, but turned as EXIF says; of 16-bit RGB it gives the largest values.
 
     Raises:
       UserError: the file is missing, empty, cut short or no image.
     """
     with _opened(path) as image:
+        if image.mode == "RGB" and is_deep(image, path):
+            deepest = Image.fromarray(deep_values(image, path).max(axis=-1))
+            return _upright(deepest, _orientation(image))
         return _upright(image, _orientation(image))
 
 

@@ -1,5 +1,6 @@
 """One entry to all data sets: from a name and a root to catalogs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from data.archives import download_directory, find_tree
@@ -42,7 +43,13 @@ def read_catalogs(
     chosen = _chosen(category, reader.categories(directory))
     options = {"held_back": held_back, "held_back_by": held_back_by}
     options = {} if reader in PUBLISHED else options
-    return [reader.read(directory, one, **options) for one in chosen]
+    catalogs, said = [], set()
+    for one in chosen:
+        catalog = reader.read(directory, one, **options)
+        notes = tuple(note for note in catalog.notes if note not in said)
+        catalogs.append(replace(catalog, notes=notes))
+        said.update(notes)
+    return catalogs
 
 
 def _chosen(category: str, valid: list[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from data.catalog import is_file, is_folder
 from data.matching import match_by_name
 from dtsnet_jax.errors import UserError
 
@@ -24,9 +25,9 @@ def region_files(images: Sequence[Path], region: str) -> list[Path] | None:
     if not region:
         return None
     path = Path(region).expanduser()
-    if path.is_file():
+    if is_file(path):
         return [path] * len(images)
-    if not path.is_dir():
+    if not is_folder(path):
         raise UserError(
             f"data.region is '{region}', which does not exist; give a mask for all images, a "
             "directory with a mask for each, or nothing."

@@ -9,7 +9,7 @@ used. Some of the good cells are held back for testing.
 import importlib.util
 from pathlib import Path
 
-from data.catalog import DEFECTIVE, Catalog, Sample, by_name
+from data.catalog import DEFECTIVE, Catalog, Sample, by_name, is_file
 from data.holdback import hold_back
 from dtsnet_jax.errors import UserError
 
@@ -51,7 +51,7 @@ def read(root: Path, category: str, *, held_back: float, held_back_by: str) -> C
       UserError: the labels cannot be read.
     """
     labels = root / "labels.csv"
-    if not labels.is_file():
+    if not is_file(labels):
         raise UserError(f"'{labels}' does not exist; data.root is ELPV's folder with 'labels.csv'.")
     good, defective = [], []
     for number, line in enumerate(labels.read_text().splitlines(), start=1):

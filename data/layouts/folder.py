@@ -10,11 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
-from data.catalog import Catalog, subfolders
+from data.catalog import ALL, Catalog, is_file, subfolders
 from data.layouts import own, table, train_test
 from dtsnet_jax.errors import UserError
-
-_TREES = (own, train_test)
 
 
 def categories(root: Path) -> list[str]:
@@ -26,7 +24,7 @@ def categories(root: Path) -> list[str]:
     Raises:
       UserError: no layout is recognised.
     """
-    return table.categories(root) if root.is_file() else list(_folders(root))
+    return table.categories(root) if is_file(root) else list(_folders(root))
 
 
 def read(root: Path, category: str, *, held_back: float, held_back_by: str) -> Catalog:
@@ -43,7 +41,7 @@ def read(root: Path, category: str, *, held_back: float, held_back_by: str) -> C
       UserError: as the layout's own ``read``.
     """
     options = {"held_back": held_back, "held_back_by": held_back_by}
-    if root.is_file():
+    if is_file(root):
         return table.read(root, category, **options)
     folders = _folders(root)
     if _tree_in(folders[category]) is train_test:
@@ -58,7 +56,18 @@ def read(root: Path, category: str, *, held_back: float, held_back_by: str) -> C
 
 
 def _tree_in(directory: Path) -> ModuleType | None:
-    return next((tree for tree in _TREES if tree.is_category(directory)), None)
+    """The layout that lies in a directory.
+
+    Raises:
+      UserError: both do.
+    """
+    trees = [tree for tree in (own, train_test) if tree.is_category(directory)]
+    if len(trees) > 1:
+        raise UserError(
+            f"'{directory}' holds 'normal' and 'train/good'; keep one of them, or move it into a "
+            "directory of its own."
+        )
+    return trees[0] if trees else None
 
 
 def _folders(root: Path) -> dict[str, Path]:
@@ -68,6 +77,12 @@ def _folders(root: Path) -> dict[str, Path]:
     inside = {folder.name: folder for folder in subfolders(root) if _tree_in(folder)}
     if not inside:
         raise UserError(f"data.root is '{root}', {_explain(root)}")
+    for name, folder in inside.items():
+        if name == ALL or "," in name:
+            raise UserError(
+                f"the category '{folder}' is called '{name}', expected a name without ',' that is "
+                f"not '{ALL}'; rename its folder."
+            )
     return inside
 
 
@@ -77,7 +92,7 @@ def _explain(root: Path) -> str:
     if around:
         return f"which is a part of a layout; give its parent '{around}' instead."
     unknown = "which has neither a folder 'normal' nor 'train/good'"
-    tables = sorted(f for f in root.iterdir() if f.suffix.lower() in table.SUFFIXES)
+    tables = sorted(f for f in root.iterdir() if f.suffix.lower() in (".csv", ".tsv"))
     near = sorted(d.parent for d in root.glob("*/*") if _tree_in(d)) or tables
     if near:
         return f"{unknown}; did you mean '{near[0]}'?"

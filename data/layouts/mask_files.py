@@ -11,15 +11,17 @@ IMAGES/KIND/NAME.json    LabelMe, beside the image
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from data.annotations import Annotations, Marks, read_annotations
-from data.catalog import Sample, list_images
-from data.masks import ANNOTATION_SUFFIX
+from data.annotations import Annotations, Marks, UnreadableError, common_parts, read_annotations
+from data.catalog import Sample, comparable, find_folder, list_images
+from data.layouts.named import find_named, other_folder
+from data.masks import is_json
 from dtsnet_jax.errors import UserError
 
-_COCO_FOLDERS = ("", "annotations", "ground_truth", "masks")  # of a category's directory
+_COCO_FOLDERS = ("annotations", "ground_truth", "masks")  # of a category's directory
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Listing:
     Attributes:
       root: the category's directory.
       images: the folder that the paths of defective images are relative to.
-      masks: the folder that the paths of their masks are relative to; it need not exist.
+      masks: the folder that the paths of their masks are relative to, or None.
       good: all good images.
       defective: all defective ones, without masks.
       others: the files among all of these that are no images.
@@ -37,10 +39,22 @@ class Listing:
 
     root: Path
     images: Path
-    masks: Path
+    masks: Path | None
     good: Sequence[Sample]
     defective: Sequence[Sample]
     others: Sequence[Path]
+
+
+def annotation_folders(root: Path) -> list[Path]:
+    """The folders of a category's directory in which COCO's files may lie and JSON does."""
+    folders = (find_folder(root, name) for name in _COCO_FOLDERS)
+    return [folder for folder in folders if folder and _jsons(folder)]
+
+
+def _jsons(folder: Path) -> list[Path]:
+    with suppress(OSError):  # one that may not be read is named where nothing of it is used
+        return sorted(p for p in folder.iterdir() if is_json(p) and not p.name.startswith("."))
+    return []
 
 
 def find_masks(listing: Listing) -> tuple[list[Sample], list[Path], list[str]]:
@@ -60,77 +74,24 @@ def find_masks(listing: Listing) -> tuple[list[Sample], list[Path], list[str]]:
     beside, found, others = _among_images(listing, [i for i in images if i not in masks])
     masks |= beside
     _refuse_shared(masks)
-    around, neither = _around(listing)
+    around, neither, notes = _around(listing)
     named += found + around
     rest = [image for image in images if image not in masks]
     rivals = [sample.path for sample in listing.good] + list(masks)
-    masks |= {image: (path,) for image, path in find_named(named, rest, rivals).items()}
+    entries = find_named(named, rest, rivals)
+    masks |= {image: (marks.file,) for image, marks in entries.items() if not marks.is_empty}
     samples = [replace(s, masks=masks.get(s.path, ())) for s in listing.defective]
-    notes = _notes(listing, unused, named, {path for paths in masks.values() for path in paths})
+    notes += _notes(listing, unused, named, entries)
     return samples, [*ignored, *others, *neither], notes
 
 
-def find_named(
-    files: Sequence[Annotations], images: Sequence[Path], rivals: Sequence[Path]
-) -> dict[Path, Path]:
-    """Finds which images COCO's files name.
-
-    An entry belongs to the image whose path has most in common with its name, so that images of the
-    same name in several folders are told apart.
-
-    Args:
-      files: contents of files that name their images.
-      images: the images to find.
-      rivals: other images, which an entry may fit better.
-
-    Returns:
-      The file of each image that is named.
-
-    Raises:
-      UserError: several entries fit an image equally well, or an entry several images.
-    """
-    fits = {image: _best_fits(files, image) for image in (*images, *rivals)}
-    claims: dict[int, int] = {}  # of each entry the length of its best fit
-    for found, length in fits.values():
-        for _, marks in found:
-            claims[id(marks)] = max(length, claims.get(id(marks), 0))
-    result: dict[Path, Path] = {}
-    owners: dict[int, Path] = {}
-    for image in images:
-        found, length = fits[image]
-        if not any(claims[id(marks)] == length for _, marks in found):
-            continue
-        (file, marks), *more = found
-        if more:
-            raise UserError(
-                f"the image '{image}' is named twice, as '{marks.name}' in '{file.path}' and as "
-                f"'{more[0][1].name}' in '{more[0][0].path}'; keep one of them, its file_name with "
-                "the image's folder."
-            )
-        if id(marks) in owners:
-            raise UserError(
-                f"'{marks.name}' in '{file.path}' may be '{owners[id(marks)]}' or '{image}'; write "
-                "the folder into its file_name."
-            )
-        owners[id(marks)], result[image] = image, file.path
-    return result
-
-
-def _best_fits(
-    files: Sequence[Annotations], image: Path
-) -> tuple[list[tuple[Annotations, Marks]], int]:
-    found = [(file, *file.fitting(image)) for file in files]
-    best = max((length for *_, length in found), default=0)
-    return [(f, marks) for f, fitting, length in found if length == best for marks in fitting], best
-
-
-def _list_masks(directory: Path) -> tuple[list[Path], list[Annotations], list[Path]]:
+def _list_masks(directory: Path | None) -> tuple[list[Path], list[Annotations], list[Path]]:
     """Pictures and files of LabelMe's, what COCO's hold, and the files that are no masks."""
-    if not directory.is_dir():
+    if directory is None:
         return [], [], []
     files, others = list_images(directory)
     named: list[Annotations] = []
-    for path in (path for path in others if path.suffix.lower() == ANNOTATION_SUFFIX):
+    for path in (path for path in others if is_json(path)):
         content = read_annotations(path)
         if content is None:
             raise UserError(
@@ -141,7 +102,7 @@ def _list_masks(directory: Path) -> tuple[list[Path], list[Annotations], list[Pa
             named.append(content)
         else:
             files.append(path)
-    return files, named, [p for p in others if p.suffix.lower() != ANNOTATION_SUFFIX]
+    return files, named, [p for p in others if not is_json(p)]
 
 
 def _by_path(
@@ -151,14 +112,18 @@ def _by_path(
     by_path: dict[Path, list[Path]] = {}
     by_folder: dict[Path, list[Path]] = {}
     for file in files:
-        key = file.relative_to(directory).with_suffix("")
-        by_path.setdefault(key.with_name(key.name.removesuffix("_mask")), []).append(file)
+        key = comparable(file.relative_to(directory))
+        by_path.setdefault(key, []).append(file)
         by_folder.setdefault(key.parent, []).append(file)
-    keys = {image: image.relative_to(around).with_suffix("") for image in images}
+    keys = {image: comparable(image.relative_to(around)) for image in images}
+    stems = set(keys.values())
     result: dict[Path, tuple[Path, ...]] = {}
     taken: set[Path] = set()
     for image in images:
-        found = by_path.get(keys[image], [])
+        found = list(by_path.get(keys[image], ()))
+        masked = keys[image].with_name(f"{keys[image].name}_mask")
+        if masked not in stems:  # an image of its own
+            found += by_path.get(masked, ())
         if len(found) > 1:
             raise UserError(
                 f"masks '{found[0]}' and '{found[1]}' belong to the same image; remove one of them."
@@ -177,37 +142,42 @@ def _among_images(
     listing: Listing, images: Sequence[Path]
 ) -> tuple[dict[Path, tuple[Path, ...]], list[Annotations], list[Path]]:
     """JSON among the images: masks of images without one, what COCO's files hold, other files."""
-    jsons = {path for path in listing.others if path.suffix.lower() == ANNOTATION_SUFFIX}
-    partner = {image.with_suffix(ANNOTATION_SUFFIX) for image in images}
+    partners = {comparable(image): image for image in images}
     samples = (*listing.good, *listing.defective)
-    settled = {sample.path.with_suffix(ANNOTATION_SUFFIX) for sample in samples} - partner
-    contents = {path: read_annotations(path) for path in jsons - settled}
-    outlines = {path for path, content in contents.items() if content and not content.names_images}
+    settled = {comparable(sample.path) for sample in samples} - set(partners)
+    jsons = [path for path in listing.others if is_json(path)]
+    contents = [read_annotations(path) for path in jsons if comparable(path) not in settled]
+    named = [content for content in contents if content and content.names_images]
+    outlines = [content.path for content in contents if content and not content.names_images]
     result = {
-        image: (path,)
-        for image in images
-        if (path := image.with_suffix(ANNOTATION_SUFFIX)) in outlines
+        partners[comparable(path)]: (path,) for path in outlines if comparable(path) in partners
     }
     used = {path for paths in result.values() for path in paths}
-    named = [content for content in contents.values() if content and content.names_images]
     used.update(content.path for content in named)
     return result, named, [path for path in listing.others if path not in used]
 
 
-def _around(listing: Listing) -> tuple[list[Annotations], list[Path]]:
-    """What COCO's files in the category's directory hold, and the other JSON there."""
-    folders = [listing.root / name for name in _COCO_FOLDERS]
+def _around(listing: Listing) -> tuple[list[Annotations], list[Path], list[str]]:
+    """What COCO's files in the category's directory hold, the other JSON, and notes on it."""
+    folders = {listing.root, listing.images, *annotation_folders(listing.root)}
     paths = [
         path
-        for folder in folders
-        if folder != listing.masks
-        for path in sorted(folder.glob(f"*{ANNOTATION_SUFFIX}"))
-        if not path.name.startswith(".")
+        for folder in sorted(folders - {listing.masks})
+        for path in _jsons(folder)
+        if path not in listing.others
     ]
-    contents = {path: read_annotations(path) for path in paths}
-    named = [content for content in contents.values() if content and content.names_images]
-    kept = {content.path for content in named}
-    return named, [path for path in paths if path not in kept]
+    named, neither, notes = [], [], []
+    for path in paths:
+        try:
+            content = read_annotations(path)
+        except UnreadableError as error:  # the settings of some program, say
+            content = None
+            notes.append(f"not used: {error}")
+        if content and content.names_images:
+            named.append(content)
+        else:
+            neither.append(path)
+    return named, neither, notes
 
 
 def _refuse_shared(masks: dict[Path, tuple[Path, ...]]) -> None:
@@ -223,7 +193,10 @@ def _refuse_shared(masks: dict[Path, tuple[Path, ...]]) -> None:
 
 
 def _notes(
-    listing: Listing, unused: Sequence[Path], named: Sequence[Annotations], used: set[Path]
+    listing: Listing,
+    unused: Sequence[Path],
+    named: Sequence[Annotations],
+    entries: dict[Path, Marks],
 ) -> list[str]:
     notes = []
     if unused:
@@ -231,6 +204,16 @@ def _notes(
             f"masks: {len(unused)} files belong to no defective image (first: {unused[0]}); a mask "
             f"has the path that its image has below '{listing.images}'"
         )
+    alike = [
+        f"'{marks.name}' in '{marks.file}' for '{image}'"
+        for image, marks in entries.items()
+        if common_parts(marks, image) == 1 and other_folder(marks, 1)
+    ]
+    if alike:
+        notes.append(
+            f"masks: {len(alike)} images were matched by their file names only (first: {alike[0]})"
+        )
+    used = {marks.file for marks in entries.values()}
     for content in named:
         if content.path not in used:
             first = f"for example '{content.marks[0].name}'" if content.marks else "none"

@@ -7,14 +7,16 @@ ROOT/masks/*.png             where the defects are, as ``data.layouts.mask_files
 
 from pathlib import Path
 
-from data.catalog import DEFECTIVE, GOOD, Catalog, Sample, is_folder, list_images
+from data.catalog import DEFECTIVE, GOOD, Catalog, Sample, find_folder, list_images, name_unused
 from data.holdback import hold_back
-from data.layouts.mask_files import Listing, find_masks
+from data.layouts.mask_files import Listing, annotation_folders, find_masks
+
+_FOLDERS = ("normal", "defective", "masks")
 
 
 def is_category(directory: Path) -> bool:
     """Whether this is such a directory."""
-    return is_folder(directory / "normal")
+    return find_folder(directory, "normal") is not None
 
 
 def read(directory: Path, category: str, *, held_back: float, held_back_by: str) -> Catalog:
@@ -32,17 +34,18 @@ def read(directory: Path, category: str, *, held_back: float, held_back_by: str)
     Raises:
       UserError: 'normal' has too few images, or it is unclear which mask belongs to which image.
     """
-    paths, ignored = list_images(directory / "normal")
-    good = [Sample(path, group=_folder(path, directory / "normal")) for path in paths]
-    if not (directory / "defective").is_dir():
-        return Catalog(category, tuple(good), (), tuple(ignored))
-    images = directory / "defective"
+    normal, images, masks = (find_folder(directory, name) for name in _FOLDERS)
+    notes = name_unused(directory, [normal, images, masks, *annotation_folders(directory)])
+    paths, ignored = list_images(normal)
+    good = [Sample(path, group=_folder(path, normal)) for path in paths]
+    if images is None:
+        return Catalog(category, tuple(good), (), tuple(ignored), tuple(notes))
     paths, others = list_images(images)
     defective = [Sample(path, _kind(path, images), group=_folder(path, images)) for path in paths]
-    listing = Listing(directory, images, directory / "masks", good, defective, [*ignored, *others])
-    defective, ignored, notes = find_masks(listing)
+    listing = Listing(directory, images, masks, good, defective, [*ignored, *others])
+    defective, ignored, more = find_masks(listing)
     train, test = hold_back(good, held_back if defective else 0.0, held_back_by)
-    return Catalog(category, tuple(train), (*test, *defective), tuple(ignored), tuple(notes))
+    return Catalog(category, tuple(train), (*test, *defective), tuple(ignored), (*notes, *more))
 
 
 def _folder(path: Path, directory: Path) -> str:

@@ -1,7 +1,7 @@
 """A table of images that may lie anywhere: CSV with a line for each.
 
 image       path, relative to the table
-label       good, normal, ok or 0; anything else is the kind of defect
+label       good, normal, ok, 0 or false; 1, true, or in words the kind of defect
 split       train, test or empty: defective images are for testing, some good ones held back
 mask        path, several separated by '|', or empty; COCO's JSON may stand in many lines
 group       what belongs together, for data.held_back_by=group
@@ -13,21 +13,34 @@ The first two columns are needed. Cells are separated by commas, semicolons or t
 import csv
 import difflib
 import io
+import unicodedata
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
-from data.annotations import read_annotations
-from data.catalog import ALL, DEFECTIVE, GOOD, GOOD_NAMES, Catalog, Sample, by_name, is_file
-from data.holdback import hold_back
-from data.layouts.mask_files import find_named
-from data.masks import ANNOTATION_SUFFIX
+from data.annotations import Marks, path_parts, read_annotations
+from data.catalog import (
+    ALL,
+    DEFECTIVE,
+    GOOD,
+    GOOD_NAMES,
+    Catalog,
+    Sample,
+    broken_link,
+    by_name,
+    is_file,
+)
+from data.holdback import describe_shared_groups, hold_back
+from data.layouts.named import find_named
+from data.masks import is_json
 from dtsnet_jax.errors import UserError
 
 SUFFIXES = frozenset({".csv", ".tsv", ".txt"})
 _NEEDED = ("image", "label")
 _COLUMNS = (*_NEEDED, "split", "mask", "group", "category")
-_GOOD_LABELS = frozenset({*GOOD_NAMES, "0"})
-_DEFECTIVE_LABELS = frozenset({"1", "bad", "anomaly"})  # which name no kind
+_GOOD_LABELS = frozenset({*GOOD_NAMES, "0", "0.0", "false"})
+_DEFECTIVE_LABELS = frozenset({"1", "1.0", "true", "bad", "anomaly"})  # which name no kind
 _SPLITS = ("train", "test", "")
 
 
@@ -53,8 +66,7 @@ def categories(table: Path) -> list[str]:
     Raises:
       UserError: the table cannot be read.
     """
-    rows, _ = _read_rows(table)
-    return list(dict.fromkeys(row["category"] for row in rows))
+    return list(_read_rows(table)[0])
 
 
 def read(table: Path, category: str, *, held_back: float, held_back_by: str) -> Catalog:
@@ -71,29 +83,49 @@ def read(table: Path, category: str, *, held_back: float, held_back_by: str) -> 
     Raises:
       UserError: naming the table and the line.
     """
-    rows, notes = _read_rows(table)
-    rows = by_name((row for row in rows if row["category"] == category), lambda row: row["image"])
-    _refuse_repeated(rows)
-    pairs = [(row.split, _sample(table, row)) for row in rows]
-    samples = _named_only([sample for _, sample in pairs])
+    rows_by_category, notes = _read_rows(table)
+    rows = by_name(rows_by_category[category], lambda row: row["image"])
+    samples = [_sample(table, row) for row in rows]
+    _refuse_repeated(rows, samples)
+    samples = _named_only(rows, samples)
     by_split = {
-        split: [s for s, (its, _) in zip(samples, pairs, strict=True) if its == split]
+        split: [sample for row, sample in zip(rows, samples, strict=True) if row.split == split]
         for split in _SPLITS
     }
     good = [sample for sample in by_split[""] if not sample.label]
-    test = by_split["test"] + [sample for sample in by_split[""] if sample.label]
-    any_defective = any(sample.label for sample in test)
-    train, held = hold_back(good, held_back if any_defective else 0.0, held_back_by)
-    test = sorted([*test, *held], key=lambda sample: sample.label)
-    return Catalog(category, (*by_split["train"], *train), tuple(test), notes=tuple(notes))
+    train, test = by_split["train"], by_split["test"]
+    if len(train) + len(good) < 2:
+        raise UserError(
+            f"'{table}': {len(train) + len(good)} good images of the category '{category}' are "
+            f"for training and {sum(not s.label for s in test)} have the split 'test'; at least 2 "
+            "are needed for training, whose split is 'train' or empty."
+        )
+    test = test + [sample for sample in by_split[""] if sample.label]
+    share = held_back if any(sample.label for sample in test) else 0.0
+    rest, held = hold_back(good, share, held_back_by, train=train, test=test)
+    train, test = [*train, *rest], sorted([*test, *held], key=lambda sample: sample.label)
+    if held_back_by == "group":
+        notes = notes + describe_shared_groups(train, test)
+    return Catalog(category, tuple(train), tuple(test), notes=tuple(notes))
 
 
-def _read_rows(table: Path) -> tuple[list[_Row], list[str]]:
-    """The lines that are not empty, and a note on columns that have no meaning here."""
+def _read_rows(table: Path) -> tuple[dict[str, list[_Row]], list[str]]:
+    """The lines of each category, and a note on columns that have no meaning here.
+
+    They are read once a process as long as the table is unchanged.
+    """
     try:
-        text = table.read_text(encoding="utf-8-sig")
+        status = table.stat()
+        return _parse(table, status.st_size, status.st_mtime_ns)
     except OSError as error:
         raise UserError(f"'{table}' cannot be read ({error.strerror}); replace it.") from error
+
+
+@cache
+def _parse(table: Path, size: int, modified: int) -> tuple[dict[str, list[_Row]], list[str]]:
+    del size, modified  # they only tell one version of the table from another
+    try:
+        text = table.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(
             f"'{table}' is not encoded in UTF-8; save it as 'CSV UTF-8', as spreadsheets call it."
@@ -101,13 +133,17 @@ def _read_rows(table: Path) -> tuple[list[_Row], list[str]]:
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        columns = [cell.strip().lower() for cell in next(reader, [])]
-        notes = _check_columns(table, columns)
-        rows = []
+        header = next(reader, [])
+        if header and header[0].lower().startswith("sep="):  # for Excel
+            header = next(reader, [])
+        columns = [cell.strip().lower() for cell in header]
+        notes = _check_columns(table, f"'{table}', line {max(reader.line_num, 1)}", columns)
+        rows: dict[str, list[_Row]] = {}
         for cells in reader:
             where = f"'{table}', line {reader.line_num}"
             if any(cell.strip() for cell in cells):
-                rows.append(_row(table, where, columns, cells))
+                row = _row(table, where, columns, cells)
+                rows.setdefault(row["category"], []).append(row)
     except csv.Error as error:
         raise UserError(
             f"'{table}', line {reader.line_num}: {error}; save the table as CSV again."
@@ -117,25 +153,21 @@ def _read_rows(table: Path) -> tuple[list[_Row], list[str]]:
     return rows, notes
 
 
-def _check_columns(table: Path, columns: list[str]) -> list[str]:
+def _check_columns(table: Path, where: str, columns: list[str]) -> list[str]:
     missing = [column for column in _NEEDED if column not in columns]
     unknown = [column for column in columns if column not in _COLUMNS]
     found = ", ".join(f"'{column}'" for column in columns) or "nothing"
     if missing:
         raise UserError(
-            f"'{table}', line 1: the column '{missing[0]}' is missing, found {found}; the columns "
+            f"{where}: the column '{missing[0]}' is missing, found {found}; the columns "
             f"are {', '.join(_COLUMNS)}, of which {' and '.join(_NEEDED)} are needed."
         )
     if repeated := [column for column in _COLUMNS if columns.count(column) > 1]:
-        raise UserError(
-            f"'{table}', line 1: there are two columns '{repeated[0]}'; remove one of them."
-        )
+        raise UserError(f"{where}: there are two columns '{repeated[0]}'; remove one of them.")
     absent = [column for column in _COLUMNS if column not in columns]
     for column in unknown:
         if near := difflib.get_close_matches(column, absent, n=1, cutoff=0.7):
-            raise UserError(
-                f"'{table}', line 1: the column '{column}' is unknown; did you mean '{near[0]}'?"
-            )
+            raise UserError(f"{where}: the column '{column}' is unknown; did you mean '{near[0]}'?")
     named = ", ".join(filter(None, unknown))
     return [f"not used: the columns {named} of '{table}'"] if named else []
 
@@ -162,19 +194,31 @@ def _row(table: Path, where: str, columns: list[str], cells: list[str]) -> _Row:
     return row
 
 
-def _refuse_repeated(rows: list[_Row]) -> None:
-    first: dict[str, _Row] = {}
-    for row in rows:
-        if row["image"] in first:
+def _refuse_repeated(rows: list[_Row], samples: list[Sample]) -> None:
+    """Refuses images that are listed again, and masks of one image that others have too."""
+    images: dict[Path, _Row] = {}
+    owners: dict[Path, tuple[_Row, Sample]] = {}
+    for row, sample in zip(rows, samples, strict=True):
+        first = images.setdefault(sample.path.resolve(), row)
+        if first is not row:
             raise row.error(
-                f"'{row['image']}' is listed again, as in {first[row['image']].where}; keep one "
-                "of them."
+                f"'{row['image']}' is listed again, as in {first.where}; keep one of them."
             )
-        first[row["image"]] = row
+        for mask in sample.masks:
+            owner, its = owners.setdefault(mask.resolve(), (row, sample))
+            if owner is not row and not _is_coco(mask):
+                raise row.error(
+                    f"the mask '{mask}' is that of '{its.path}' too, in {owner.where}; give each "
+                    "image its own."
+                )
+
+
+def _is_coco(mask: Path) -> bool:
+    return is_json(mask) and read_annotations(mask).names_images
 
 
 def _sample(table: Path, row: _Row) -> Sample:
-    label = row["label"].lower()
+    label = row["label"].casefold()
     path = _existing(table, row, "image", row["image"])
     if label in _GOOD_LABELS:
         if row["mask"]:
@@ -188,10 +232,16 @@ def _sample(table: Path, row: _Row) -> Sample:
             f"the label is '{row['label']}' and the split 'train', but only good images are "
             "learned; set the split to 'test'."
         )
+    if label not in _DEFECTIVE_LABELS and _is_number(label):
+        raise row.error(
+            f"label is '{row['label']}', expected 0 or 1, or in words good or the kind of defect."
+        )
     names = (name.strip() for name in row["mask"].split("|"))
     masks = tuple(_existing(table, row, "mask", name) for name in names if name)
     for mask in masks:
-        if mask.suffix.lower() == ANNOTATION_SUFFIX and read_annotations(mask) is None:
+        if mask.samefile(path):
+            raise row.error(f"the mask '{row['mask']}' is the image itself; name its mask.")
+        if is_json(mask) and read_annotations(mask) is None:
             raise row.error(f"mask '{mask}' is neither JSON of LabelMe nor of COCO; replace it.")
     defect = DEFECTIVE if label in _DEFECTIVE_LABELS else row["label"]
     return Sample(path, defect, masks, row["group"])
@@ -199,24 +249,50 @@ def _sample(table: Path, row: _Row) -> Sample:
 
 def _existing(table: Path, row: _Row, column: str, name: str) -> Path:
     path = table.parent / name.replace("\\", "/")
-    if not is_file(path):
-        raise row.error(f"{column} '{name}' does not exist; expected '{path}'.")
-    return path
+    others = (Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD"))
+    found = next((one for one in (path, *others) if is_file(one)), None)
+    if found is None:
+        link = f", a link to '{target}'" if (target := broken_link(path)) else ""
+        raise row.error(f"{column} '{name}' does not exist; expected '{path}'{link}.")
+    return found
 
 
-def _named_only(samples: list[Sample]) -> list[Sample]:
-    """Leaves out masks that are COCO's files in which their image is not named."""
+def _is_number(text: str) -> bool:
+    with suppress(ValueError):
+        float(text)
+        return True
+    return False
+
+
+def _named_only(rows: list[_Row], samples: list[Sample]) -> list[Sample]:
+    """Leaves out COCO's files that mark nothing in the image of their line."""
+    by_file_name: dict[str, list[Path]] = {}
     users: dict[Path, list[Path]] = {}  # of each such file
     for sample in samples:
+        by_file_name.setdefault(path_parts(sample.path.name)[-1], []).append(sample.path)
         for mask in sample.masks:
-            if mask.suffix.lower() == ANNOTATION_SUFFIX and read_annotations(mask).names_images:
+            if _is_coco(mask):
                 users.setdefault(mask, []).append(sample.path)
-    without: set[tuple[Path, Path]] = set()
+    entries: dict[tuple[Path, Path], Marks] = {}
     for file, images in users.items():
-        rivals = [sample.path for sample in samples if file not in sample.masks]
-        named = find_named([read_annotations(file)], images, rivals)
-        without.update((file, image) for image in images if image not in named)
-    return [
-        replace(s, masks=tuple(mask for mask in s.masks if (mask, s.path) not in without))
-        for s in samples
-    ]
+        content = read_annotations(file)
+        names = {path_parts(marks.name)[-1] for marks in content.marks}
+        alike = [image for name in names for image in by_file_name.get(name, ())]
+        rivals = sorted(set(alike) - set(images))
+        for image, marks in find_named([content], images, rivals).items():
+            entries[image, file] = marks
+    result = []
+    for row, sample in zip(rows, samples, strict=True):
+        masks = []
+        for mask in sample.masks:
+            if mask not in users:
+                masks.append(mask)
+            elif (sample.path, mask) not in entries:
+                raise row.error(
+                    f"mask '{mask.name}' does not name the image '{row['image']}'; correct the "
+                    "cell or the file_name in it."
+                )
+            elif not entries[sample.path, mask].is_empty:
+                masks.append(mask)
+        result.append(replace(sample, masks=tuple(masks)))
+    return result

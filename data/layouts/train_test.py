@@ -11,17 +11,25 @@ As in AD 2, 'test_public' may stand for 'test' and hold 'ground_truth'.
 from collections.abc import Iterable
 from pathlib import Path
 
-from data.catalog import GOOD, GOOD_NAMES, Catalog, Sample, is_folder, list_images, subfolders
-from data.layouts.mask_files import Listing, find_masks
+from data.catalog import (
+    GOOD,
+    GOOD_NAMES,
+    Catalog,
+    Sample,
+    find_folder,
+    list_images,
+    name_unused,
+    subfolders,
+)
+from data.layouts.mask_files import Listing, annotation_folders, find_masks
 
-_TESTS = ("test", "test_public")
 _TRUTH = "ground_truth"
-_WITHOUT_USE = ("validation", "test_private", "test_private_mixed")  # LOCO's and AD 2's
 
 
 def is_category(directory: Path) -> bool:
     """Whether this is such a directory."""
-    return any(is_folder(directory / "train" / name) for name in GOOD_NAMES)
+    train = find_folder(directory, "train")
+    return train is not None and find_folder(train, *GOOD_NAMES) is not None
 
 
 def read(directory: Path, category: str) -> Catalog:
@@ -34,51 +42,41 @@ def read(directory: Path, category: str) -> Catalog:
     Raises:
       UserError: there are too few images, or it is unclear which mask belongs to which image.
     """
-    train, ignored = _list_kinds(directory / "train", GOOD_NAMES)
-    notes = _unused_folders(directory)
-    images = next((d for name in _TESTS if (d := directory / name).is_dir()), None)
+    learned = find_folder(directory, "train")
+    images = find_folder(directory, "test", "test_public")
+    truth = (images and find_folder(images, _TRUTH)) or find_folder(directory, _TRUTH)
+    notes = name_unused(directory, [learned, images, truth, *annotation_folders(directory)])
+    good_folders = [folder for folder in subfolders(learned) if _is_good(folder)]
+    notes += name_unused(learned, good_folders)
+    train, ignored = _list_kinds(good_folders)
     if images is None:
         return Catalog(category, tuple(train), (), tuple(ignored), tuple(notes))
-    kinds = [folder.name for folder in subfolders(images) if folder.name != _TRUTH]
-    samples, others = _list_kinds(images, kinds)
+    kinds = [folder for folder in subfolders(images) if folder != truth]
+    notes += name_unused(images, [*kinds, truth])
+    samples, others = _list_kinds(kinds)
     good = [sample for sample in samples if not sample.label]
     listing = Listing(
         root=directory,
         images=images,
-        masks=images / _TRUTH if (images / _TRUTH).is_dir() else directory / _TRUTH,
+        masks=truth,
         good=[*train, *good],
         defective=[sample for sample in samples if sample.label],
         others=[*ignored, *others],
     )
     defective, ignored, more = find_masks(listing)
-    notes += more
-    return Catalog(category, tuple(train), (*good, *defective), tuple(ignored), tuple(notes))
+    return Catalog(category, tuple(train), (*good, *defective), tuple(ignored), (*notes, *more))
 
 
-def _list_kinds(directory: Path, kinds: Iterable[str]) -> tuple[list[Sample], list[Path]]:
+def _is_good(folder: Path) -> bool:
+    return folder.name.casefold() in GOOD_NAMES
+
+
+def _list_kinds(folders: Iterable[Path]) -> tuple[list[Sample], list[Path]]:
     """The images in folders that name their kind, and the other files in these."""
     samples: list[Sample] = []
     ignored: list[Path] = []
-    for kind in kinds:
-        if (directory / kind).is_dir():
-            paths, others = list_images(directory / kind)
-            samples += [Sample(path, GOOD if kind in GOOD_NAMES else kind) for path in paths]
-            ignored += others
+    for folder in folders:
+        paths, others = list_images(folder)
+        samples += [Sample(path, GOOD if _is_good(folder) else folder.name) for path in paths]
+        ignored += others
     return samples, ignored
-
-
-def _unused_folders(directory: Path) -> list[str]:
-    """Names what lies in a category's directory and is neither learned nor measured."""
-    folders = [directory / name for name in _WITHOUT_USE if (directory / name).is_dir()]
-    folders += [
-        folder for folder in subfolders(directory / "train") if folder.name not in GOOD_NAMES
-    ]
-    notes = [f"not used: {len(list_images(f)[0])} images in '{f}'" for f in folders]
-    for tests in (directory / name for name in _TESTS if (directory / name).is_dir()):
-        loose = [path for path in list_images(tests)[0] if path.parent == tests]
-        if loose:
-            notes.append(
-                f"not used: {len(loose)} images in '{tests}' (first: {loose[0].name}), because no "
-                f"folder such as '{tests / 'good'}' names their kind"
-            )
-    return notes

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from data.catalog import DEFECTIVE, GOOD, Sample, list_images, subfolders
+from data.catalog import DEFECTIVE, GOOD, Sample, is_folder, list_images, subfolders
 from dtsnet_jax.errors import UserError
 
 
@@ -13,12 +13,12 @@ def category_directory(root: Path, category: str, categories: tuple[str, ...]) -
       UserError: it is missing; the message says whether ``root`` is too deep or too shallow.
     """
     directory = root / category
-    if directory.is_dir():
+    if is_folder(directory):
         return directory
     advice = "give the directory that holds the categories' folders."
     if root.name in categories:
         advice = f"give its parent '{root.resolve().parent}' instead."
-    elif inside := sorted(path.parent for path in root.glob(f"*/{category}") if path.is_dir()):
+    elif inside := sorted(path.parent for path in root.glob(f"*/{category}") if is_folder(path)):
         advice = f"did you mean '{inside[0]}'?"
     raise UserError(f"data.root is '{root}', which has no folder '{category}'; {advice}")
 
@@ -67,6 +67,6 @@ def _masks_by_stem(directory: Path) -> dict[str, Path]:
 
 
 def _existing(directory: Path) -> Path:
-    if not directory.is_dir():
+    if not is_folder(directory):
         raise UserError(f"'{directory}' does not exist; extract the data set again.")
     return directory

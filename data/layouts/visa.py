@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 
 from data.archives import Archive
-from data.catalog import Catalog, Sample
+from data.catalog import Catalog, Sample, is_file, is_folder
 from data.layouts.tree import category_directory, read_tree
 from dtsnet_jax.errors import UserError
 
@@ -38,7 +38,7 @@ def read(root: Path, category: str) -> Catalog:
       UserError: wrong root, a listed file or a mask is missing.
     """
     directory = category_directory(root, category, CATEGORIES)
-    if (directory / "train").is_dir():
+    if is_folder(directory / "train"):
         train, test, ignored = read_tree(directory, good_name="good")
         return Catalog(category, tuple(train), tuple(test), tuple(ignored))
     samples = _read_split(root, category)
@@ -47,7 +47,7 @@ def read(root: Path, category: str) -> Catalog:
 
 def _read_split(root: Path, category: str) -> dict[str, list[Sample]]:
     table = root / SPLIT_FILE
-    if not table.is_file():
+    if not is_file(table):
         raise UserError(
             f"'{table}' does not exist, and '{root / category}' has no folder 'train'; data.root "
             "is the directory of the extracted archive."
@@ -72,6 +72,6 @@ def _sample(root: Path, row: dict[str, str], table: Path) -> Sample:
     defective = row["label"] == "anomaly"
     paths = [root / row["image"]] + ([root / row["mask"]] if defective else [])
     for path in paths:
-        if not path.is_file():
+        if not is_file(path):
             raise UserError(f"'{path}', listed in '{table}', does not exist; extract it again.")
     return Sample(paths[0], "bad", (paths[1],)) if defective else Sample(paths[0])

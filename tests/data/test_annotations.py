@@ -43,6 +43,16 @@ def test_lines_and_points_cover_nothing_and_are_counted(tmp_path, kind):
     assert not marks.draw().any()
 
 
+def test_a_polygon_of_two_points_covers_nothing(tmp_path):
+    marks = drawn(tmp_path, shape("polygon", [[1, 1], [9, 9]]), shape("polygon", []))
+    assert marks.without_area == 2
+    assert not marks.draw().any()
+
+
+def test_a_shape_without_kind_is_a_polygon(tmp_path):
+    np.testing.assert_array_equal(drawn(tmp_path, shape(None, corners(BOX))).draw(), marked(BOX))
+
+
 def test_a_segment_of_two_points_covers_nothing(tmp_path):
     content = json.loads(coco_file({"i.png": BOX}))
     content["annotations"][0]["segmentation"].append([1, 1, 9, 9])
@@ -66,7 +76,13 @@ BAD_LABELME = {
     "no JSON": ("{", "is no JSON"),
     "no size": (labelme("i.png", size=(None, None)), r"'i\.png' is stated as None×None"),
     "an unknown shape": (labelme("i.png", shape("cube", [])), "a shape is a 'cube', expected one"),
-    "two corners": (labelme("i.png", shape("polygon", [[1, 1], [2, 2]])), "fewer than three"),
+    "points that are no pairs": (
+        labelme("i.png", shape("polygon", [[1, 1, 1], [2, 2, 2], [3, 3, 3]])),
+        "not pairs of numbers",
+    ),
+    "a bitmap nowhere": (labelme("i.png", shape("mask", [[np.nan, 0], [1, 1]])), "far outside"),
+    "no bitmap": (labelme("i.png", shape("mask", [[0, 0], [1, 1]])), "holds no picture"),
+    "a deep nest": ("[" * 100_000, "is no JSON"),
     "a point far away": (labelme("i.png", FAR), "far outside"),
     "no number": (labelme("i.png", shape("polygon", [[1, 1], [2, "x"], [3, 3]])), "is damaged"),
     "no points": (labelme("i.png", {"label": "x"}), "is damaged"),
@@ -128,3 +144,13 @@ def test_an_image_fits_the_name_that_has_most_in_common(tmp_path):
     assert annotations.find(tmp_path / "2.png") is None
     with pytest.raises(UserError, match=r"twice, as 'a/x/1\.png' and 'b/x/1\.png'"):
         annotations.find(tmp_path / "c" / "x" / "1.png")
+
+
+def test_coco_with_confused_ids_is_refused(tmp_path):
+    content = json.loads(coco_file({"a.png": BOX, "b.png": BOX}))
+    content["images"][1]["id"] = 7
+    with pytest.raises(UserError, match=r"the images 'a\.png' and 'b\.png' have the same id, 7; "):
+        read_annotations(write(tmp_path / "a.json", json.dumps(content)))
+    content["images"][1]["id"] = "8"
+    with pytest.raises(UserError, match="an annotation is of the image_id 8, which no image has"):
+        read_annotations(write(tmp_path / "b.json", json.dumps(content)))

@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -64,9 +65,11 @@ class TestLinks:
         with pytest.raises(UserError, match="would never end; remove the link"):
             list_images(tmp_path / "a")
 
-    def test_to_nowhere_are_images_that_do_not_exist(self, tmp_path):
+    def test_to_nowhere_are_named(self, tmp_path):
         (tmp_path / "1.png").symlink_to(tmp_path / "gone.png")
-        assert names(tmp_path) == ["1.png"]
+        expected = r"'.*1\.png' is a link to '.*gone\.png', which does not exist; remove it"
+        with pytest.raises(UserError, match=expected):
+            list_images(tmp_path)
 
 
 def test_a_directory_that_may_not_be_read_is_named(tmp_path, monkeypatch):
@@ -96,3 +99,10 @@ def test_masks_are_counted_and_notes_are_printed():
         assert f"  {line}" in catalog.describe()
         assert catalog.describe().endswith("\n  a note")
         assert catalog.has_masks == (with_mask in test)
+
+
+@pytest.mark.parametrize("name", [b"parts \xe9/1.png", b"1 \xe9.png"])
+def test_names_that_are_not_utf_8_are_refused(tmp_path, name):
+    fill(tmp_path, os.fsdecode(name))
+    with pytest.raises(UserError, match=r"is not encoded in UTF-8 \('.*\\udce9.*'\); rename it"):
+        list_images(tmp_path)

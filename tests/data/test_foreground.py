@@ -2,6 +2,7 @@ import shutil
 import sys
 import time
 from dataclasses import replace
+from unicodedata import normalize
 
 import numpy as np
 import onnx
@@ -188,3 +189,17 @@ def test_a_model_that_is_none_is_refused(bottle, tmp_path):
     path.write_bytes(b"no model")
     with pytest.raises(UserError, match="IS-Net could not be loaded"):
         foreground_files(bottle, "isnet", OPTIONS, model=str(path))
+
+
+def test_a_users_masks_may_be_called_masks_in_any_form_of_unicode(bottle, tmp_path):
+    names = ["Größe", "Größe_mask"]
+    images = [Sample(tmp_path / f"{normalize('NFC', name)}.png") for name in names]
+    masks = [
+        save(Image.new("L", (96, 96)), tmp_path / "m" / f"{normalize('NFD', name)}.png")
+        for name in names
+    ]
+    catalog = replace(bottle, train=tuple(images))
+    assert foreground_files(catalog, str(tmp_path / "m"), OPTIONS, model="") == masks
+    masks[0].unlink()
+    with pytest.raises(UserError, match=r"e\.png' has no foreground mask"):
+        foreground_files(catalog, str(tmp_path / "m"), OPTIONS, model="")

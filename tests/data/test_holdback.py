@@ -11,16 +11,24 @@ def images(count, group=lambda index: ""):
     return [Sample(Path(f"{index:03}.png"), group=group(index)) for index in range(count)]
 
 
-def held(samples, share, by):
-    train, test = hold_back(samples, share, by)
+def held(samples, share, by, **settled):
+    train, test = hold_back(samples, share, by, **settled)
     assert sorted(train + test, key=lambda s: s.path) == samples
     return [int(sample.path.stem) for sample in test]
 
 
-def test_spread_takes_images_at_equal_distances():
-    assert held(images(10), 0.2, "spread") == [4, 9]
-    assert held(images(10), 0.4, "spread") == [2, 4, 7, 9]
-    assert held(images(7), 0.5, "spread") == [1, 3, 5, 6]
+def test_spread_takes_one_image_of_each_stretch():
+    assert held(images(10), 0.2, "spread") == [2, 5]
+    assert held(images(10), 0.4, "spread") == [1, 2, 6, 8]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.25, 0.4, 0.5])
+@pytest.mark.parametrize("period", range(2, 11))
+def test_spread_learns_all_variants_and_tests_several_whatever_their_period(period, share):
+    test = held(images(100), share, "spread")
+    tested = {index % period for index in test}
+    assert len(tested) >= min(period, len(test)) / 2
+    assert {index % period for index in set(range(100)) - set(test)} == set(range(period))
 
 
 def test_last_takes_the_end():
@@ -60,3 +68,24 @@ class TestGroups:
             UserError, match=r"all 4 good images, such as '000\.png', are one group"
         ):
             hold_back(images(4), 0.2, "group")
+
+    def test_what_is_settled_settles_their_groups(self):
+        samples = images(12, lambda index: "abcd"[index // 3])
+        settled = {
+            "train": [Sample(Path("t.png"), group="b")],
+            "test": [Sample(Path("d.png"), "x")],
+        }
+        assert held(samples, 0.25, "group", **settled) == [6, 7, 8]
+        settled["test"].append(Sample(Path("e.png"), "x", group="d"))
+        assert held(samples, 0.25, "group", **settled) == [9, 10, 11]
+        assert held(samples, 0.5, "group", **settled) == [6, 7, 8, 9, 10, 11]
+
+    def test_that_are_all_learned_from_are_not_held_back(self):
+        assert held(images(4, lambda _: "a"), 0.5, "group", train=images(2, lambda _: "a")) == []
+
+
+def test_a_share_that_leaves_nothing_to_learn_from_is_refused():
+    expected = r"data\.held_back=0\.95 leaves 0 training images of 10 \('000\.png'.*at least 2"
+    with pytest.raises(UserError, match=expected):
+        hold_back(images(10), 0.95, "spread")
+    held(images(10), 0.95, "spread", train=images(2))

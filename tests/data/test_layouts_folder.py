@@ -27,7 +27,9 @@ def test_folders_that_are_no_category_are_named(tmp_path):
     Own(tmp_path / "parts")
     for folder in ("textures", ".git"):
         save(photograph(0), tmp_path / folder / "a.png")
-    (note,) = read(tmp_path).notes
+    Own(tmp_path / "others")
+    (note,), nothing = (catalog.notes for catalog in read_all(tmp_path))
+    assert nothing == ()
     assert note == f"not used: textures in '{tmp_path}', in which no category was recognised"
 
 
@@ -52,6 +54,11 @@ class TestWrongRoots:
         with pytest.raises(UserError, match=r"did you mean '.*/parts\.csv'"):
             read(tmp_path)
 
+    def test_beside_a_text_that_is_no_table(self, tmp_path):
+        (tmp_path / "license.txt").write_text("MIT")
+        with pytest.raises(UserError, match="but the folders: none"):
+            read(tmp_path)
+
     def test_of_no_layout(self, tmp_path):
         for folder in ("good", "bad"):
             save(photograph(0), tmp_path / folder / "a.png")
@@ -67,3 +74,18 @@ class TestWrongRoots:
             read(tmp_path / ("x" * 300))
         with pytest.raises(UserError, match=r"data\.root is empty; give the directory"):
             read_catalogs("folder", "", "", **NOTHING_HELD_BACK)
+
+
+def test_two_layouts_in_a_folder_are_refused(tmp_path):
+    Own(tmp_path / "parts")
+    MvtecAd(tmp_path / "parts")
+    with pytest.raises(UserError, match=r"parts' holds 'normal' and 'train/good'; keep one"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["all", "screws, bent"])
+def test_a_category_that_cannot_be_asked_for_is_refused(tmp_path, name):
+    for folder in (name, "nuts"):
+        Own(tmp_path / folder)
+    with pytest.raises(UserError, match=rf"'.*/{name}' is called '{name}', expected a name"):
+        read_all(tmp_path)

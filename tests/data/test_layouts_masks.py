@@ -1,7 +1,7 @@
 """Every kind of mask in every layout, and which mask belongs to which image."""
 
 import json
-from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ from tests.data.layouts import (
 from tests.helpers import photograph
 from tests.miniature import save
 
-ANOTHER = Path("dent/001")
+SCRATCH, ANOTHER = BOXES
 
 
 def picture(layout, kind):
@@ -164,9 +164,11 @@ class TestWhichMaskBelongsToWhichImage:
         )
 
     def test_a_bare_name_of_one_image_is_enough(self, own):
-        own.images[ANOTHER].unlink()
-        write(own.root / "a.json", coco_file({"001.png": BOXES[ANOTHER]}))
-        assert masks_of(read(own.root)) == {"scratch": ["a.json"]}
+        own.images[ANOTHER].rename(own.images[ANOTHER].with_name("bad.png"))
+        write(own.root / "a.json", coco_file({"bad.png": BOXES[ANOTHER]}))
+        catalog = read(own.root)
+        assert masks_of(catalog) == {"scratch": [], "dent": ["a.json"]}
+        assert catalog.notes == ()
 
     def test_a_bare_name_of_two_images_is_refused(self, own):
         write(own.root / "a.json", coco_file({"001.png": BOXES[ANOTHER]}))
@@ -207,3 +209,35 @@ class TestWhichMaskBelongsToWhichImage:
         other.write_text("{")
         with pytest.raises(UserError, match=r"001\.json' is no JSON \(Expecting property name"):
             read(own.root)
+
+
+class TestNames:
+    def test_json_that_is_not_about_masks_is_left_out_and_named(self, own):
+        settings = write(own.root / "settings.json", "{} // of the camera")
+        catalog = read(own.root)
+        assert catalog.ignored == (settings,)
+        assert catalog.notes[0].startswith(f"not used: '{settings}' is no JSON (Extra data")
+
+    @pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+    @pytest.mark.parametrize("write_masks", [picture, outlines_beside, coco_at("a.json")])
+    def test_forms_of_unicode_are_one(self, own, forms, write_masks):
+        write_masks(own, "grey" if write_masks is picture else "polygon")
+        image, other = (normalize(form, "Größe.png") for form in forms)
+        own.images[ANOTHER].rename(own.images[ANOTHER].with_name(image))
+        for folder in ("masks", "defective"):
+            for file in (own.root / folder / "dent").glob("001.*"):
+                file.rename(file.with_stem(other[:-4]))
+        if (own.root / "a.json").is_file():
+            write(own.root / "a.json", coco_file({f"dent/{other}": BOXES[ANOTHER]}))
+        (sample,) = [s for s in read(own.root).test if s.defect == "dent"]
+        np.testing.assert_array_equal(open_masks(sample, invert=False), marked(BOXES[ANOTHER]))
+
+    def test_an_image_called_mask_has_the_mask_of_its_name(self, own):
+        image = own.images[ANOTHER].rename(own.images[ANOTHER].with_name("a_mask.png"))
+        mask = picture(own, "grey")[ANOTHER][0]
+        mask.rename(mask.with_name("a_mask.png"))
+        assert masks_of(read(own.root)) == {"scratch": ["001.png"], "dent": ["a_mask.png"]}
+        save(photograph(3), image.with_name("a.png"))
+        masks = {sample.path.name: sample.masks for sample in read(own.root).test}
+        assert masks["a.png"] == ()
+        assert len(masks["a_mask.png"]) == 1

@@ -14,8 +14,8 @@ def names(samples):
 def test_some_normal_images_are_held_back_over_their_order(own_images):
     catalog = read(own_images)
     assert catalog.category == "parts"
-    assert names(catalog.train) == [f"{i:03}.png" for i in (0, 1, 2, 3, 5, 6, 7, 8)]
-    assert names(catalog.test)[:2] == ["004.png", "009.png"]
+    assert names(catalog.train) == [f"{i:03}.png" for i in (0, 1, 3, 4, 6, 7, 8, 9)]
+    assert names(catalog.test)[:2] == ["002.png", "005.png"]
     assert [s.defect for s in catalog.test] == ["good"] * 2 + ["scratch"] * 3
     assert catalog.has_masks
     assert "scratch" in catalog.describe()
@@ -83,3 +83,16 @@ def test_one_training_image_is_too_few(tmp_path):
     save(photograph(2), tmp_path / "defective" / "bad.png")
     with pytest.raises(UserError, match=r"1 training images.*at least 2"):
         read(tmp_path)
+
+
+def test_all_that_is_not_read_is_named(own_images):
+    (own_images / "masks").rename(own_images / "mask")
+    (own_images / "defective").rename(own_images / "Defect")
+    assert read(own_images).notes == (f"not used: the folders Defect, mask in '{own_images}'",)
+    (own_images / "Defect").rename(own_images / "Defective")
+    (own_images / "mask").rename(own_images / "ground_truth")
+    assert read(own_images).notes == (f"not used: the folders ground_truth in '{own_images}'",)
+    (own_images / "ground_truth").rename(own_images / "MASKS")
+    catalog = read(own_images)
+    assert catalog.has_masks
+    assert catalog.notes == ()

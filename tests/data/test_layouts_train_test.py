@@ -75,7 +75,7 @@ def test_loco_has_a_folder_of_masks_an_image_and_a_validation_part(tmp_path):
     np.testing.assert_array_equal(
         open_masks(sample, invert=False), marked((left, top, right, bottom)) | marked(other)
     )
-    assert catalog.notes == (f"not used: 3 images in '{root / 'validation'}'",)
+    assert catalog.notes == (f"not used: the folders validation in '{root}'",)
     assert catalog.ignored == (root / "defects_config.json",)
 
 
@@ -89,13 +89,30 @@ def test_ad_2_has_a_public_test(tmp_path):
     catalog = read(layout.root)
     assert kinds(catalog) == ["good", "bad", "dent"]
     assert [sample.masks for sample in catalog.test] == [(), (mask,), ()]
-    assert [note.split(" in ")[0] for note in catalog.notes] == ["not used: 1 images"] * 2
+    assert catalog.notes == (f"not used: the folders test_private, validation in '{layout.root}'",)
 
 
-def test_what_no_folder_names_is_not_used_but_named(tmp_path):
+def test_folders_may_be_in_upper_case(tmp_path):
     layout = MvtecAd(tmp_path / "parts")
-    save(photograph(5), layout.root / "test" / "loose.png")
-    save(photograph(5), layout.root / "train" / "bad" / "1.png")
-    notes = read(layout.root).notes
-    assert notes[0] == f"not used: 1 images in '{layout.root / 'train' / 'bad'}'"
-    assert "(first: loose.png), because no folder such as" in notes[1]
+    save(photograph(5), layout.root / "test" / "Good" / "1.png")
+    (layout.root / "train" / "good").rename(layout.root / "train" / "Good")
+    (layout.root / "train").rename(layout.root / "Train")
+    (layout.root / "test").rename(layout.root / "Test")
+    save(Image.fromarray(marked((1, 1, 9, 9))), layout.root / "Ground_Truth" / "dent" / "001.png")
+    catalog = read(layout.root)
+    assert len(catalog.train) == 10
+    assert kinds(catalog) == ["good", "dent", "scratch"]
+    assert catalog.has_masks
+    assert catalog.notes == ()
+
+
+def test_all_that_is_not_read_is_named(tmp_path):
+    layout = MvtecAd(tmp_path / "parts")
+    names = ("test_public/good/1.png", "train/z.png", "train/ng/1.png", "0.png", "new/1.png")
+    for path in (*names, "test/loose.png"):
+        save(photograph(5), layout.root / path)
+    assert read(layout.root).notes == (
+        f"not used: the folders new, test_public and 1 images (first: 0.png) in '{layout.root}'",
+        f"not used: the folders ng and 1 images (first: z.png) in '{layout.root / 'train'}'",
+        f"not used: 1 images (first: loose.png) in '{layout.root / 'test'}'",
+    )

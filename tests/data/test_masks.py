@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -163,3 +164,17 @@ def test_foregrounds_keep_the_order_of_images_and_parts(image):
     assert foregrounds[2:4].all()
     for index, found in enumerate(foregrounds[[0, 1, 4]]):
         assert set(np.flatnonzero(found.any(1))) == set(range(10 * index, 10 * index + 10))
+
+
+def test_outlines_that_mark_most_of_an_image_bring_no_advice_on_inversion(image):
+    path = write(image.parent / "m.json", labelme("i.png", shape("rectangle", [[0, 0], [48, 40]])))
+    (large,) = inspect_masks([Sample(image, "x", (path,))], invert=False)
+    assert large.endswith("of their image (first: " + f"{path} of {image})")
+
+
+def test_small_values_of_16_bit_colours_are_defect(image):
+    values = np.zeros((*SHAPE, 3), np.uint16)
+    values[marked(BOX), 1] = 3
+    path = image.parent / "m.png"
+    cv2.imwrite(str(path), values)
+    np.testing.assert_array_equal(open_mask(path, image, invert=False), marked(BOX))

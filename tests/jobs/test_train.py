@@ -36,7 +36,7 @@ def test_train_and_evaluate_a_folder(own_images, tmp_path):
     directory = seed_run(tmp_path / "run").directory
     pictures = sorted(path.name for path in (directory / "heatmaps").iterdir())
     assert pictures == [
-        "good_004.png", "good_009.png", "scratch_000.png", "scratch_001.png", "scratch_002.png"
+        "good_002.png", "good_005.png", "scratch_000.png", "scratch_001.png", "scratch_002.png"
     ]  # fmt: skip
     assert Image.open(directory / "heatmaps" / pictures[0]).width == 3 * 256
     records = read_records(directory)
