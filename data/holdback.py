@@ -89,7 +89,7 @@ def _groups_to_hold_back(
     free = {group: size for group, size in sizes.items() if group not in learned}
     first = {group: size for group, size in free.items() if group in tested}
     if sum(first.values()) >= count:
-        return _chosen_groups(first, count, others=len(first) < len(sizes))
+        return _chosen_groups(first, count, others=bool(train) or len(first) < len(sizes))
     rest = {group: size for group, size in free.items() if group not in tested}
     others = bool(first or train or len(rest) < len(sizes))
     return set(first) | _chosen_groups(rest, count - sum(first.values()), others=others)

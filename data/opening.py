@@ -17,6 +17,7 @@ from dtsnet_jax.errors import UserError
 
 Image.MAX_IMAGE_PIXELS = None  # data.max_megapixels takes its place, with an error that names it
 
+_SCALED_FORMATS = ("PPM", "JPEG2000")  # whose deep greys Pillow stretches to 16 bits
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _TIFF_BITS, _TIFF_COLOURS, _TIFF_PLANES = 258, 262, 284  # tags of the TIFF 6.0 specification
 _CMYK, _SEPARATE = 5, 2
@@ -89,7 +90,8 @@ def _orientation(image: Image.Image) -> int:
     if image.format == "TIFF":
         return 1
     # The base class's method, because that of PNG files decodes the whole image.
-    return Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+    orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+    return orientation if orientation in _UPRIGHT else 1
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
@@ -107,7 +109,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             yield image
     except UserError:
         raise
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, OverflowError, MemoryError) as error:
         size = path.stat().st_size if path.is_file() else None
         found = "does not exist" if size is None else f"cannot be decoded ({size} bytes: {error})"
         raise UserError(
@@ -195,7 +197,7 @@ def deep_values(image: Image.Image, path: Path) -> np.ndarray:
     Raises:
       UserError: they cannot be read, or are larger.
     """
-    if image.mode in _DEEP_MODES:
+    if image.mode in _DEEP_MODES and image.format not in _SCALED_FORMATS:
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise UserError(
@@ -209,11 +211,11 @@ def deep_values(image: Image.Image, path: Path) -> np.ndarray:
             f"image '{path}' holds its 16-bit colours plane by plane or as CMYK, which is not "
             "supported; convert it to RGB, pixel by pixel, or to PNG."
         )
-    import cv2  # slow to import, and only colours with 16 bits need it
+    import cv2  # slow to import, and few files need it
 
     values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16:
-        raise ValueError("OpenCV cannot read its 16-bit colours")
+        raise ValueError("OpenCV cannot read its 16-bit values")
     if values.ndim == 3 and values.shape[-1] >= 3:
         return values[..., 2::-1]  # from BGR or BGRA
     return values[..., 0] if values.ndim == 3 else values

@@ -129,7 +129,8 @@ class SeedRun:
         first start, for later ones go on with the same.
         """
         record = self.record() if self.trained_step is not None else {}
-        record = record or {"learned": learned()}
+        if "learned" not in record:
+            record = record | {"learned": learned()}
         new = record | {"made_from": made_from, "epochs": epochs, "last_step": last_step}
         if new != record:
             write_json(self._record_file, new)

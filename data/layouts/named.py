@@ -55,7 +55,7 @@ def _fits(
     files: Sequence[Annotations], images: Sequence[Path]
 ) -> dict[Path, tuple[list[Marks], int]]:
     """The entries that fit each image best, unless they name another folder, and how well."""
-    index, around = index_marks(files), {image.parent for image in images}
+    index, around = index_marks(files), {image.parent.absolute() for image in images}
     shared = len(Path(os.path.commonpath(around)).parts) if around else 0
     folders = {folder: set(path_parts(str(folder))[shared:]) for folder in around}
     known = set().union(*folders.values())
@@ -63,7 +63,7 @@ def _fits(
     for image in images:
         found, length = best_fits(index, image)
         foreign = {other_folder(marks, length) for marks in found} & known
-        foreign -= folders[image.parent]
+        foreign -= folders[image.parent.absolute()]
         result[image] = [m for m in found if other_folder(m, length) not in foreign], length
     return result
 

@@ -33,6 +33,8 @@ from dtsnet_jax.inputs.options import pixel_options, synthesis_options
 class CategoryImages:
     """The images of one category, each part decoded when it is first asked for.
 
+    The first to ask for a part are all processes together; afterwards each may ask alone.
+
     Attributes:
       catalog: where they lie.
     """
@@ -93,7 +95,7 @@ class CategoryImages:
         """
         return sum(count_arrays(self._training_paths, self._options))
 
-    @property
+    @cached_property
     def training(self) -> TrainingImages:
         """What training draws from, with its foregrounds and textures.
 
@@ -111,7 +113,7 @@ class CategoryImages:
         key = ("foregrounds", self.catalog.category, self._options, made_from)
         return TrainingImages(normal, self._keep(key, decode), textures)
 
-    @property
+    @cached_property
     def _decoded(self) -> Decoded:
         count = together(lambda: self.training_count)
         key = ("training", self.catalog.category, self._options)
@@ -234,7 +236,7 @@ class CategoryImages:
         for group in zip(*[batches] * accumulate, strict=True):
             yield {name: np.stack([batch[name] for batch in group]) for name in group[0]}
 
-    @property
+    @cached_property
     def test(self) -> EvaluationImages | None:
         """What is measured on; None where there are no test images.
 

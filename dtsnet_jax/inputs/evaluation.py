@@ -165,8 +165,9 @@ def stitching_bytes(paths: Sequence[Path], options: PixelOptions) -> int:
     if not options.tile_size:
         return 0
     sizes = [image_size(path)[::-1] for path in paths]
-    # Float32 of scores, their sum, its weights, and the region; the photograph's RGB.
-    return max(16 * prod(stitched_size(size, options)) + 3 * prod(size) for size in sizes)
+    # Float32 of scores, their sum, its weights and the region; the photograph, 4 bytes a pixel, and
+    # its region as bool, float32 and Pillow's copy of that.
+    return max(16 * prod(stitched_size(size, options)) + 13 * prod(size) for size in sizes)
 
 
 def decode_test_images(

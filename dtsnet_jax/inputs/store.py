@@ -47,8 +47,8 @@ class Images:
         return self._kept[key]
 
     def forget_categories(self) -> None:
-        """Lets go of all but the textures."""
-        self._kept.clear()
+        """Lets go of all arrays but the textures."""
+        self._kept = {key: kept for key, kept in self._kept.items() if key[0] == "bit depth"}
 
     def textures(self, config: ConfigDict) -> np.ndarray | None:
         """Decodes the textures, or returns None where nothing is synthesised.

@@ -96,7 +96,7 @@ def evaluate_seed(table: Table, row: Row, catalog: Catalog, learns: Catalog, see
     result, scores = _measured(row, fitted, images)
     if scores is not None:
         paths = [sample.path for sample in catalog.test]
-        leaks = shared_images(record["learned"], paths, images.test.facts.digests)
+        leaks = shared_images(record.get("learned", {}), paths, images.test.facts.digests)
         result["notes"] = [*leaks, *images.test.notes()]
     records = read_records(trained.directory)
     if row.trained_in != row.run:  # whose metrics during training were scored in another way

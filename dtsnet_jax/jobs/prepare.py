@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from data.catalog import Catalog
 from data.memory import format_bytes, training_bytes
 from dtsnet_jax.config import image_shape, rows_of
-from dtsnet_jax.inputs.catalogs import chosen_catalogs
+from dtsnet_jax.inputs.catalogs import chosen_catalogs, learned_catalogs
 from dtsnet_jax.inputs.store import Images
 from dtsnet_jax.report.table import text_table
 
@@ -43,9 +43,9 @@ def prepare(config: ConfigDict, workdir: Path | None = None) -> str:
         memory = format_bytes(training_bytes(len(textures), image_shape(config)))
         seconds = f"{time.monotonic() - started:.1f}"
         lines.append(("textures", len(textures), "", "", "", "", seconds, memory))
-    for catalog in catalogs:
+    for catalog, learns in zip(catalogs, learned_catalogs(config, catalogs), strict=True):
         print(catalog.describe())
-        lines += [_prepare_category(row, catalog, images) for row in variants]
+        lines += [_prepare_category(row, catalog, learns, images) for row in variants]
         images.forget_categories()
     header = ("category", "train", "test", "masks", "foregrounds", "covered", "seconds", "memory")
     table = text_table(header, list(dict.fromkeys(lines)))
@@ -53,9 +53,11 @@ def prepare(config: ConfigDict, workdir: Path | None = None) -> str:
     return table
 
 
-def _prepare_category(config: ConfigDict, catalog: Catalog, store: Images) -> tuple:
+def _prepare_category(
+    config: ConfigDict, catalog: Catalog, learns: Catalog, store: Images
+) -> tuple:
     started = time.monotonic()
-    images = store.of(config, catalog)
+    images = store.of(config, catalog, bit_depth=store.of(config, learns).bit_depth)
     training, _ = images.training, images.test
     masks = sum(bool(sample.masks) for sample in catalog.test)
     foregrounds, covered = 0, ""

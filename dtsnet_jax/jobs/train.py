@@ -50,8 +50,11 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, dict]:
         trained = row.trained_in.seed_run(learns.category, seed)
         bit_depth = table.images.of(row.config, learns).bit_depth
         images = table.images.of(row.config, catalog, bit_depth=bit_depth)
-        if trained.trained_step is None:
-            _ = images.test  # what cannot be used is found before the training, not after it
+        if trained.trained_step is None:  # what cannot be used is found before the training
+            for part in learns.parts or (catalog,):
+                _ = table.images.of(row.config, part, bit_depth=bit_depth).test
+                if part is not catalog:
+                    table.images.forget_categories()
         made_from, last_step = _train(table, row, learns, trained)
         run = row.run.seed_run(catalog.category, seed)
         with run.measuring():

@@ -9,6 +9,7 @@ import tifffile
 from PIL import Image
 
 from data.images import MEAN_COLOUR, count_arrays, decode_image, decode_images, find_bit_depth
+from data.opening import image_size
 from data.options import PixelOptions
 from dtsnet_jax.errors import UserError
 from tests.helpers import photograph, square
@@ -183,3 +184,26 @@ def test_turned_grey_tiff_files_are_upright(tmp_path, deep):
     )
     expected = decode_image(save(upright, tmp_path / "upright.png"), square(32))
     np.testing.assert_array_equal(decode_image(path, square(32)), expected)
+
+
+@pytest.mark.parametrize("kind", [b"P5", b"P6"])
+def test_pgm_and_ppm_values_are_taken_as_they_lie_in_the_file(tmp_path, kind):
+    plain = np.asarray(photograph(0) if kind == b"P6" else photograph(0).convert("L"))
+    values = np.rint(plain / 255 * 4095).astype(">u2")
+    path = tmp_path / "camera.pgm"
+    path.write_bytes(kind + b"\n48 40\n4095\n" + values.tobytes())
+    options = square(32, bit_depth=12)
+    assert find_bit_depth([path], options) == 12
+    expected = decode_image(save(Image.fromarray(plain), tmp_path / "plain.png"), options)
+    np.testing.assert_array_equal(decode_image(path, options), expected)
+
+
+@pytest.mark.parametrize("orientation", [0, 9])
+def test_a_rotation_that_is_none_is_ignored(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    photograph(0).save(tmp_path / "r.jpg", exif=exif)
+    photograph(0).save(tmp_path / "plain.jpg")
+    assert image_size(tmp_path / "r.jpg") == (48, 40)
+    found, expected = (decode_image(tmp_path / f"{n}.jpg", square(32)) for n in ("r", "plain"))
+    np.testing.assert_array_equal(found, expected)
