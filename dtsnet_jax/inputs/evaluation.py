@@ -67,6 +67,13 @@ class EvaluationImages:
                 f"pixel metrics are of the {(labels & judged).sum()} of {labels.sum()} defective "
                 "images that have a mask"
             )
+        lost = self._lost_masks()
+        if lost:
+            height, width = self.frame.size
+            lines.append(
+                f"{len(lost)} masks have no pixel left at {height} × {width} (first: {lost[0]}); "
+                "such defects need tiles, or a larger image"
+            )
         clipped = self.facts.clipped
         if clipped:
             lines.append(
@@ -74,6 +81,13 @@ class EvaluationImages:
                 f"which were clipped (first: {clipped[0]})"
             )
         return lines
+
+    def _lost_masks(self) -> list[Path]:
+        """The first mask of every image of whose defect nothing is left in its array."""
+        if self.masks is None:
+            return []
+        pairs = zip(self.catalog.test, self.masks, strict=True)
+        return [sample.masks[0] for sample, mask in pairs if sample.masks and not mask.any()]
 
     def placement(self, index: int) -> Placement:
         """Where the photograph with this number lies in its score map."""

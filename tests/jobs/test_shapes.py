@@ -160,3 +160,21 @@ def test_the_bit_depth_is_that_of_the_training_images(own_images, tmp_path, caps
     assert note in (tmp_path / "report.html").read_text()
     evaluate(config, tmp_path)
     assert note in capsys.readouterr().out
+
+
+def test_defects_that_shrink_to_nothing_are_named(tmp_path):
+    mask = np.zeros((400, 400), np.uint8)
+    mask[100:104, 200:204] = 255
+    image = save(photograph(0, (400, 400)), tmp_path / "p.png")
+    path = save(Image.fromarray(mask), tmp_path / "m.png")
+    catalog = Catalog("parts", (Sample(image),) * 2, (Sample(image, "dent", (path,)),))
+    notes = {}
+    for size in (32, 320):
+        options = square(size)
+        test = decode_test_images(catalog, options, options, regions=None, invert_masks=False)
+        notes[size] = test.notes()
+    assert notes[320] == []
+    assert notes[32] == [
+        f"1 masks have no pixel left at 32 × 32 (first: {path}); such defects need tiles, or a "
+        "larger image"
+    ]
