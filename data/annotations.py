@@ -6,7 +6,7 @@ What an outline is called does not matter: all of them mark defects.
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 from unicodedata import normalize
@@ -14,6 +14,7 @@ from unicodedata import normalize
 import numpy as np
 from pycocotools import mask as coco
 
+from data.files import once_a_version
 from data.outlines import coco_regions, labelme_region
 from dtsnet_jax.errors import UserError, first_line
 
@@ -130,17 +131,15 @@ def read_annotations(path: Path) -> Annotations | None:
       UserError: it is damaged.
     """
     try:
-        status = path.stat()
-        return _read(path, status.st_size, status.st_mtime_ns)
+        return _read(path)
     except OSError as error:
         raise UnreadableError(
             f"'{path}' cannot be read ({error.strerror}); replace or remove it."
         ) from error
 
 
-@cache
-def _read(path: Path, size: int, modified: int) -> Annotations | None:
-    del size, modified  # they only tell one version of the file from another
+@once_a_version
+def _read(path: Path) -> Annotations | None:
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:

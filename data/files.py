@@ -9,8 +9,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
+from typing import TypeVar
 
 import filelock
 import pooch
@@ -20,6 +21,8 @@ import requests
 from dtsnet_jax.errors import UserError, first_line
 
 _PARTIAL = ".partial"
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -146,6 +149,29 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
         lock.release()
 
 
+def once_a_version(read: Callable[[Path], T]) -> Callable[[Path], T]:
+    """Makes a function of a file's content read it once a process as long as it is unchanged.
+
+    Args:
+      read: what is done with the file; what it raises is not remembered.
+
+    Returns:
+      The same function, which raises OSError where there is no such file.
+    """
+
+    @cache
+    def read_version(path: Path, size: int, modified: int) -> T:
+        del size, modified  # they only tell one version of the file from another
+        return read(path)
+
+    @wraps(read)
+    def read_once(path: Path) -> T:
+        status = path.stat()
+        return read_version(path, status.st_size, status.st_mtime_ns)
+
+    return read_once
+
+
 def file_digest(path: Path) -> str:
     """The SHA-256 of a file's content; computed once a process as long as the file is unchanged.
 
@@ -153,17 +179,15 @@ def file_digest(path: Path) -> str:
       UserError: it cannot be read.
     """
     try:
-        status = path.stat()
-        return _digest(path, status.st_size, status.st_mtime_ns)
+        return _digest(path)
     except OSError as error:
         raise UserError(
             f"'{path}' cannot be read ({error.strerror}); replace or remove it."
         ) from error
 
 
-@cache
-def _digest(path: Path, size: int, modified: int) -> str:
-    del size, modified  # they only tell one version of the file from another
+@once_a_version
+def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

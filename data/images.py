@@ -96,13 +96,13 @@ def decode_images(paths: Sequence[Path], options: PixelOptions, *, what: str) ->
     Raises:
       UserError: a file cannot be used, as in ``decode_image``.
     """
-    starts = [0, *np.cumsum(count_arrays(paths, options))]
-    result = np.empty((starts[-1], *options.size, 3), np.uint8)
+    count, places = array_places(paths, options)
+    result = np.empty((count, *options.size, 3), np.uint8)
     clipped, digests = [False] * len(paths), [""] * len(paths)
 
     def decode_into(index: int) -> None:
         arrays, clipped[index], digests[index] = _decode(paths[index], options)
-        result[starts[index] : starts[index + 1]] = arrays
+        result[places[index]] = arrays
 
     run_with_progress(decode_into, len(paths), what, files=paths)
     return Decoded(result, _facts(paths, clipped, digests))
@@ -117,9 +117,8 @@ def look_at_images(paths: Sequence[Path], options: PixelOptions, *, what: str) -
       what: the bar's title.
 
     Raises:
-      UserError: a file cannot be used, or is smaller than a tile.
+      UserError: a file cannot be used.
     """
-    count_arrays(paths, options)
     clipped, digests = [False] * len(paths), [""] * len(paths)
 
     def look(index: int) -> None:
@@ -162,6 +161,17 @@ def count_arrays(paths: Sequence[Path], options: PixelOptions) -> list[int]:
     if not options.tile_size:
         return [1] * len(paths)
     return [len(placements_of(path, options)) for path in paths]
+
+
+def array_places(paths: Sequence[Path], options: PixelOptions) -> tuple[int, list[slice]]:
+    """How many arrays files give together, and which of these are each file's.
+
+    Raises:
+      UserError: a photograph is smaller than a tile.
+    """
+    ends = np.cumsum(counts := count_arrays(paths, options)).tolist()
+    places = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
+    return sum(counts), places
 
 
 def placements_of(path: Path, options: PixelOptions) -> list[Placement]:

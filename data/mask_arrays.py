@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from data.catalog import Sample
-from data.images import count_arrays, placements_of, run_with_progress
+from data.geometry import Size
+from data.images import array_places, placements_of, run_with_progress
 from data.masks import check_mask_size, open_mask, open_masks
 from data.options import PixelOptions
 from dtsnet_jax.errors import UserError
@@ -41,6 +42,20 @@ def _resized(mask: np.ndarray, options: PixelOptions, image_path: Path) -> np.nd
             for one in placements_of(image_path, options)
         ]
     )
+
+
+def resize_mask(mask: np.ndarray, size: Size) -> np.ndarray:
+    """Stretches a mask to another height and width; pixels of which more than half is marked are.
+
+    Args:
+      mask: (h, w) bool.
+      size: height and width of the result.
+
+    Returns:
+      (height, width) bool.
+    """
+    coverage = Image.fromarray(mask.astype(np.float32))
+    return np.asarray(coverage.resize(size[::-1], Image.Resampling.BILINEAR)) > 0.5
 
 
 def decode_masks(samples: Sequence[Sample], options: PixelOptions, *, invert: bool) -> np.ndarray:
@@ -94,16 +109,16 @@ def decode_foregrounds(parts: Parts, options: PixelOptions, *, soft: bool) -> np
         for index, image in enumerate(images)
     ]
     files = [image for image, _ in jobs]
-    starts = [0, *np.cumsum(count_arrays(files, options))]
+    count, places = array_places(files, options)
     dtype, everything = (np.uint8, 255) if soft else (bool, True)
-    result = np.full((starts[-1], *options.size), everything, dtype)
+    result = np.full((count, *options.size), everything, dtype)
 
     def decode_into(index: int) -> None:
         image, mask = jobs[index]
         if mask is not None:
             coverage = decode_mask(mask, options, image)
             arrays = np.rint(255 * coverage) if soft else coverage > 0.5
-            result[starts[index] : starts[index + 1]] = arrays
+            result[places[index]] = arrays
 
     run_with_progress(decode_into, len(jobs), "foregrounds", files=files)
     return result
@@ -127,14 +142,14 @@ def decode_valid(
     """
     if regions is None and options.fit != "pad":
         return None
-    starts = [0, *np.cumsum(count_arrays(images, options))]
-    result = np.ones((starts[-1], *options.size), bool)
+    count, places = array_places(images, options)
+    result = np.ones((count, *options.size), bool)
     # One mask for all images of a fixed camera is decoded once.
     single = regions is not None and len(set(regions)) == 1
     shared = open_mask(regions[0], images[0], invert=False) if single else None
 
     def decode_into(index: int) -> None:
-        image, valid = images[index], result[starts[index] : starts[index + 1]]
+        image, valid = images[index], result[places[index]]
         valid[:] = [one.covered for one in placements_of(image, options)]
         if regions is None:
             return

@@ -139,17 +139,13 @@ def inspect_masks(samples: Sequence[Sample], *, invert: bool) -> list[str]:
 
     files = [sample.path for sample in masked]
     run_with_progress(inspect, len(masked), "looking at masks", files=files)
-    marks = "does not mark" if invert else "marks"
+    large = [masked[index] for index in np.flatnonzero(shares > 0.5)]
+    inversion = ""
+    if not all(is_json(path) for sample in large for path in sample.masks):
+        marks = "does not mark" if invert else "marks"
+        inversion = f"; if zero {marks} the defect, set --config.data.invert_masks={not invert}"
     findings = (
-        (
-            shares > 0.5,
-            "mark more than half of their image",
-            f"; if zero {marks} the defect, set --config.data.invert_masks={not invert}"
-            if any(
-                not is_json(path) for i in np.flatnonzero(shares > 0.5) for path in masked[i].masks
-            )
-            else "",
-        ),
+        (shares > 0.5, "mark more than half of their image", inversion),
         (shares == 0, "mark nothing", ""),
         (without_area > 0, "have lines or points, which cover nothing and are left out", ""),
     )

@@ -168,8 +168,10 @@ def is_deep(image: Image.Image, path: Path) -> bool:
 
     Pillow keeps the upper 8 bits only of colours with more, so their headers are asked.
     """
-    if image.mode in _DEEP_MODES or image.mode == "F":
-        return image.mode != "F"
+    if image.mode == "F":  # floating point, with no bits to speak of
+        return False
+    if image.mode in _DEEP_MODES:
+        return True
     if image.format == "TIFF":
         return max(image.tag_v2.get(_TIFF_BITS, (8,))) > 8
     if image.format == "JPEG2000":

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 MaskKind = Literal["intersection", "union", "first", "second"]
-MASK_KINDS: tuple[MaskKind, ...] = ("intersection", "union", "first", "second")
+MASK_KINDS: tuple[MaskKind, ...] = get_args(MaskKind)
 Fit = Literal["stretch", "pad", "crop"]
-FITS: tuple[Fit, ...] = ("stretch", "pad", "crop")
+FITS: tuple[Fit, ...] = get_args(Fit)
 Augmentation = Literal["flips", "quarter_turns", "rotations", "brightness"]
 AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 BIT_DEPTHS = (8, 10, 12, 14, 16)

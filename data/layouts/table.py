@@ -16,7 +16,6 @@ import io
 import unicodedata
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 from data.annotations import Marks, path_parts, read_annotations
@@ -31,6 +30,7 @@ from data.catalog import (
     by_name,
     is_file,
 )
+from data.files import once_a_version
 from data.holdback import describe_shared_groups, hold_back
 from data.layouts.named import find_named
 from data.masks import is_json
@@ -115,15 +115,13 @@ def _read_rows(table: Path) -> tuple[dict[str, list[_Row]], list[str]]:
     They are read once a process as long as the table is unchanged.
     """
     try:
-        status = table.stat()
-        return _parse(table, status.st_size, status.st_mtime_ns)
+        return _parse(table)
     except OSError as error:
         raise UserError(f"'{table}' cannot be read ({error.strerror}); replace it.") from error
 
 
-@cache
-def _parse(table: Path, size: int, modified: int) -> tuple[dict[str, list[_Row]], list[str]]:
-    del size, modified  # they only tell one version of the table from another
+@once_a_version
+def _parse(table: Path) -> tuple[dict[str, list[_Row]], list[str]]:
     try:
         text = table.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from data.catalog import Catalog
 from data.geometry import Placement, Size
 from data.images import Facts, count_arrays, decode_images, look_at_images, placements_of
-from data.mask_arrays import decode_masks, decode_valid
+from data.mask_arrays import decode_masks, decode_valid, resize_mask
 from data.masks import open_mask
 from data.opening import image_size, open_rgb
 from data.options import PixelOptions
@@ -110,12 +110,14 @@ class EvaluationImages:
         scores = np.zeros(count, np.float32)
         for index in tqdm(range(count), desc="scoring", unit="image", leave=False, delay=1):
             stitched = self._stitched(index, score_maps, batch_size)
-            inside = self._inside(index, stitched.shape)
-            stitched *= inside
+            if self.regions is None:
+                maps[index] = self._placed(index, stitched)
+            else:  # at the edge of the region only what lies inside counts
+                inside = self._inside(index, stitched.shape)
+                stitched *= inside
+                reduced, share = (self._placed(index, one) for one in (stitched, inside))
+                np.divide(reduced, share, out=maps[index], where=share > 0)
             scores[index] = stitched.max()
-            reduced, share = (self._placed(index, one) for one in (stitched, inside))
-            # At the edge of the region only what lies inside counts.
-            np.divide(reduced, share, out=maps[index], where=share > 0)
         if self.valid is not None:
             maps[~self.valid] = 0
         return Scores(maps, scores, self.valid)
@@ -135,13 +137,9 @@ class EvaluationImages:
         return stitching.result()
 
     def _inside(self, index: int, size: Size) -> np.ndarray:
-        """1 where a photograph of this size is looked at, 0 elsewhere."""
-        if self.regions is None:
-            return np.ones(size, np.float32)
+        """1 in the region of interest of a photograph of this size, 0 elsewhere."""
         mask = open_mask(self.regions[index], self.catalog.test[index].path, invert=False)
-        region = Image.fromarray(mask.astype(np.float32))
-        resized = np.asarray(region.resize(size[::-1], Image.Resampling.BILINEAR))
-        return (resized > 0.5).astype(np.float32)
+        return resize_mask(mask, size).astype(np.float32)
 
     def _placed(self, index: int, values: np.ndarray) -> np.ndarray:
         """Reduces what has the aspect of a photograph into its place in the score map."""

@@ -40,6 +40,10 @@ class Images:
             textures=partial(self.textures, config),
         )
 
+    def as_learned(self, config: ConfigDict, catalog: Catalog, learns: Catalog) -> CategoryImages:
+        """The images of a category, read with the bit depth of what its detector learns."""
+        return self.of(config, catalog, bit_depth=self.of(config, learns).bit_depth)
+
     def keep(self, key: tuple, decode: Callable[[], Any]) -> Any:
         """What was decoded under this key, decoding it if need be."""
         if key not in self._kept:

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from data.files import partial_path
+from data.mask_arrays import resize_mask
 from data.masks import open_masks
 from data.opening import image_size, open_rgb
 from dtsnet_jax.evaluation.scoring import Scores
@@ -58,12 +59,9 @@ def _picture(test: EvaluationImages, scores: Scores, index: int) -> Picture:
     longest = max(width, height)
     scale = min(LONGEST / longest, max(1.0, SHORTEST / longest))
     heat = test.placement(index).undo(scores.maps[index], scale=scale)
-    shown = heat.shape[::-1]
     photograph = open_rgb(sample.path, test.frame, at_least=heat.shape).image
-    image = photograph.resize(shown, Image.Resampling.BILINEAR)
+    image = photograph.resize(heat.shape[::-1], Image.Resampling.BILINEAR)
     mask = None
     if test.masks is not None:
-        marked = open_masks(sample, invert=test.inverted).astype(np.float32)
-        resized = Image.fromarray(marked).resize(shown, Image.Resampling.BILINEAR)
-        mask = np.asarray(resized) > 0.5
+        mask = resize_mask(open_masks(sample, invert=test.inverted), heat.shape)
     return Picture(np.asarray(image), heat, mask)

@@ -93,11 +93,7 @@ def evaluate_seed(table: Table, row: Row, catalog: Catalog, learns: Catalog, see
             f"{run.name}: NOT FINISHED, at step {fitted.trained_to} of {record['last_step']}; "
             "--job=train continues it"
         )
-    result, scores = _measured(row, fitted, images)
-    if scores is not None:
-        paths = [sample.path for sample in catalog.test]
-        leaks = shared_images(record.get("learned", {}), paths, images.test.facts.digests)
-        result["notes"] = [*leaks, *images.test.notes()]
+    result, scores = _measured(row, fitted, images, record.get("learned", {}))
     records = read_records(trained.directory)
     if row.trained_in != row.run:  # whose metrics during training were scored in another way
         records = [one for one in records if "epoch" not in one]
@@ -152,8 +148,13 @@ def scored_from(config: ConfigDict, images: CategoryImages) -> dict[str, object]
     }
 
 
-def _measured(row: Row, fitted: Fitted, images: CategoryImages) -> tuple[dict, Scores | None]:
-    """What can be said of the test images, and their scores; None where there are none."""
+def _measured(
+    row: Row, fitted: Fitted, images: CategoryImages, training: dict[str, str]
+) -> tuple[dict, Scores | None]:
+    """What can be said of the test images, and their scores; None where there are none.
+
+    ``training`` has the images that were learned from by the hashes of their pixels.
+    """
     catalog, test = images.catalog, images.test
     result = {
         "step": fitted.step,
@@ -174,6 +175,8 @@ def _measured(row: Row, fitted: Fitted, images: CategoryImages) -> tuple[dict, S
     scores = test.score(fitted.score_maps, batch_size=row.config.scoring.batch_size)
     result["scoring_seconds"] = round(time.monotonic() - started, 2)
     result |= measure(test.labels, test.masks, scores, judged=test.judged)
+    paths = [sample.path for sample in catalog.test]
+    result["notes"] = [*shared_images(training, paths, test.facts.digests), *test.notes()]
     result["images"] = [
         {"file": str(sample.path), "defect": sample.defect, "score": float(score)}
         for sample, score in zip(catalog.test, scores.images, strict=True)

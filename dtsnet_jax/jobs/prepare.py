@@ -57,7 +57,7 @@ def _prepare_category(
     config: ConfigDict, catalog: Catalog, learns: Catalog, store: Images
 ) -> tuple:
     started = time.monotonic()
-    images = store.of(config, catalog, bit_depth=store.of(config, learns).bit_depth)
+    images = store.as_learned(config, catalog, learns)
     training, _ = images.training, images.test
     masks = sum(bool(sample.masks) for sample in catalog.test)
     foregrounds, covered = 0, ""

@@ -42,8 +42,7 @@ def preview(config: ConfigDict, workdir: Path) -> list[Path]:
     written = []
     catalogs = chosen_catalogs(config)
     for catalog, learns in zip(catalogs, learned_catalogs(config, catalogs), strict=True):
-        bit_depth = images.of(config, learns).bit_depth
-        seen = images.of(config, catalog, bit_depth=bit_depth)
+        seen = images.as_learned(config, catalog, learns)
         path = workdir / catalog.category / "preview.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         contact_sheet(TITLES, _rows(config, seen.training)).save(path)

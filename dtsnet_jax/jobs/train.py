@@ -48,11 +48,10 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, dict]:
 
     def measured(row: Row, catalog: Catalog, learns: Catalog, seed: int) -> dict:
         trained = row.trained_in.seed_run(learns.category, seed)
-        bit_depth = table.images.of(row.config, learns).bit_depth
-        images = table.images.of(row.config, catalog, bit_depth=bit_depth)
+        images = table.images.as_learned(row.config, catalog, learns)
         if trained.trained_step is None:  # what cannot be used is found before the training
             for part in learns.parts or (catalog,):
-                _ = table.images.of(row.config, part, bit_depth=bit_depth).test
+                _ = table.images.as_learned(row.config, part, learns).test
                 if part is not catalog:
                     table.images.forget_categories()
         made_from, last_step = _train(table, row, learns, trained)
