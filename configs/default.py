@@ -64,6 +64,8 @@ def get_config() -> ConfigDict:
     config.train.accumulate = 2  # batches a step, whose gradients are averaged; released
     config.train.learning_rate = 0.005  # Adam, bottleneck and decoder; paper
     config.train.reconstruction_learning_rate = 0.001  # Adam, APR; paper
+    config.train.average_over = 0.0  # score with weights averaged over the last share of all steps;
+    # 0: with the last weights, paper; 0.1 is ours
     config.train.cache_teacher = True  # keep f_T,n of the training images on the device if it fits
     # when training begins; a run that is continued goes on as it began
     config.train.augment = ()  # of normal images and M_f; none in the paper; student only: knn does

@@ -40,6 +40,7 @@ SMALL = {
     "train.batch_size": 4,
     "train.accumulate": 1,
     "train.epochs": 4,
+    "train.average_over": 0.1,
     "train.log_every": 2,
     "train.checkpoint_minutes": 60.0,
     "scoring.batch_size": 4,

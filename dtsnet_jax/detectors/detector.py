@@ -57,7 +57,7 @@ def build_programs(config: ConfigDict, teacher: Teacher) -> Programs:
         learning_rate=config.train.learning_rate,
         reconstruction_learning_rate=config.train.reconstruction_learning_rate,
     )
-    return Programs(teacher, build_student, optimizer)
+    return Programs(teacher, build_student, optimizer, average_over=config.train.average_over)
 
 
 def _build_student(fields: dict, teacher: Teacher, rngs) -> Student:

@@ -39,7 +39,7 @@ class StudentDetector:
         """Trains one student."""
 
         def measure_state(state: TrainState) -> dict[str, float]:
-            scored = self.fitted((state.params, state.batch_stats), images, scoring)
+            scored = self.fitted(state.scoring, images, scoring)
             test = images.test
             scores = test.score(scored.score_maps, batch_size=scoring.batch_size)
             return measure(test.labels, test.masks, scores, judged=test.judged)["metrics"]

@@ -83,19 +83,32 @@ def load_state(directory: Path, step: int, like: TrainState) -> TrainState:
     """
     wanted = {"weights": _weights(like), "rest": _rest(like)}
     loaded = ocp.load_checkpointables(directory.resolve() / str(step), wanted)
-    return TrainState(**loaded["weights"], **loaded["rest"])
+    scoring, rest = _pair(loaded["weights"]), loaded["rest"]
+    trained, average = scoring, None
+    if like.average is not None:
+        trained, average = _pair(rest), scoring
+    return TrainState(rest["step"], *trained, rest["optimizer_state"], average)
 
 
 def load_weights(directory: Path, step: int, like: TrainState) -> tuple[PyTree, PyTree]:
-    """Loads parameters and batch statistics of a checkpoint, see ``load_state``."""
+    """Loads the parameters and batch statistics that score, see ``load_state``."""
     wanted = {"weights": _weights(like)}
-    weights = ocp.load_checkpointables(directory.resolve() / str(step), wanted)["weights"]
-    return weights["params"], weights["batch_stats"]
+    return _pair(ocp.load_checkpointables(directory.resolve() / str(step), wanted)["weights"])
 
 
 def _weights(state: TrainState) -> dict[str, PyTree]:
-    return {"params": state.params, "batch_stats": state.batch_stats}
+    return _named(state.scoring)
 
 
 def _rest(state: TrainState) -> dict[str, PyTree]:
-    return {"step": state.step, "optimizer_state": state.optimizer_state}
+    rest = {"step": state.step, "optimizer_state": state.optimizer_state}
+    return rest if state.average is None else rest | _named((state.params, state.batch_stats))
+
+
+def _named(pair: tuple[PyTree, PyTree]) -> dict[str, PyTree]:
+    params, batch_stats = pair
+    return {"params": params, "batch_stats": batch_stats}
+
+
+def _pair(named: dict[str, PyTree]) -> tuple[PyTree, PyTree]:
+    return named["params"], named["batch_stats"]

@@ -36,8 +36,17 @@ class Programs:
         teacher: Teacher,
         build_student: Callable[[nnx.Rngs], Student],
         optimizer: optax.GradientTransformation,
+        *,
+        average_over: float = 0.0,
     ):
-        """Builds them; no array is made and nothing is compiled before it is first called."""
+        """Builds them; no array is made and nothing is compiled before it is first called.
+
+        Args:
+          teacher: with its arrays.
+          build_student: makes a student with random weights.
+          optimizer: of the student.
+          average_over: share of all steps over which the scoring weights are averaged; 0: none.
+        """
         self.teacher = teacher
         shapes = nnx.eval_shape(lambda: build_student(nnx.Rngs(0)))
         graphs, *_ = split_network(teacher.backbone, teacher.encoder, shapes)
@@ -46,11 +55,12 @@ class Programs:
             student = build_student(nnx.Rngs(params=key))
             _, _, params, batch_stats = split_network(teacher.backbone, teacher.encoder, student)
             step = jnp.zeros((), jnp.int32)
-            return TrainState(step, params, batch_stats, optimizer.init(params))
+            average = (params, batch_stats) if average_over else None
+            return TrainState(step, params, batch_stats, optimizer.init(params), average)
 
         self._first_state = jax.jit(first_state)
         self.teacher_step = make_teacher_step(graphs)
-        self.train_step = make_train_step(graphs, optimizer)
+        self.train_step = make_train_step(graphs, optimizer, average_over=average_over)
         self.level_step = make_level_step(graphs)
 
     def initial_state(self, seed: int) -> TrainState:

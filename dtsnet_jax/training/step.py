@@ -23,7 +23,7 @@ PyTree = Any
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["step", "params", "batch_stats", "optimizer_state"],
+    data_fields=["step", "params", "batch_stats", "optimizer_state", "average"],
     meta_fields=[],
 )
 @dataclass(frozen=True)
@@ -35,12 +35,19 @@ class TrainState:
       params: the student's weights.
       batch_stats: the student's running means and variances.
       optimizer_state: the moments of Adam.
+      average: params and batch_stats averaged over the last steps, or None where they are not.
     """
 
     step: Array
     params: PyTree
     batch_stats: PyTree
     optimizer_state: PyTree
+    average: tuple[PyTree, PyTree] | None = None
+
+    @property
+    def scoring(self) -> tuple[PyTree, PyTree]:
+        """The parameters and batch statistics that score: the averages where there are any."""
+        return self.average or (self.params, self.batch_stats)
 
 
 class StepMetrics(NamedTuple):
@@ -119,7 +126,7 @@ def anomalous_features(
 
 
 def make_train_step(
-    graphs: Graphs, optimizer: optax.GradientTransformation
+    graphs: Graphs, optimizer: optax.GradientTransformation, *, average_over: float = 0.0
 ) -> Callable[..., tuple[TrainState, StepMetrics]]:
     """Returns the jitted ``train_step(state, teacher, batches, key) -> (state, metrics)``.
 
@@ -130,7 +137,8 @@ def make_train_step(
     'synthetic' as for ``anomalous_features``, all with the number of the batch as first axis.
     ``state`` is donated: use the returned one. ``key`` is the run's key of the noise, the same for
     every step; the noise of APR is drawn from fold_in(key, number of the batch since the start), so
-    it depends neither on the devices nor on earlier steps.
+    it depends neither on the devices nor on earlier steps. ``average_over`` is the share of all
+    steps so far over which ``state.average`` reaches, where there is one.
     """
 
     def loss_of(params, batch_stats, teacher: PyTree, batch: dict[str, Array], key: Array):
@@ -160,7 +168,12 @@ def make_train_step(
         updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = StepMetrics(loss, optax.tree.norm(gradients))
-        return TrainState(state.step + 1, params, batch_stats, optimizer_state), metrics
+        average = state.average
+        if average is not None:
+            newest = 1.0 / (1.0 + average_over * state.step)
+            average = optax.incremental_update((params, batch_stats), average, newest)
+        step = state.step + 1
+        return TrainState(step, params, batch_stats, optimizer_state, average), metrics
 
     return jax.jit(train_step, donate_argnums=0)
 

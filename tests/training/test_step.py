@@ -98,6 +98,25 @@ def test_a_step_over_two_batches_averages_the_gradients_of_each(network, train_s
     assert sorted(kept) == sorted(2 * [x.size for x in jax.tree.leaves(params)])
 
 
+def test_scoring_weights_are_an_average_over_a_share_of_the_steps(network):
+    graphs, teacher, params, batch_stats = network
+    optimizer, state = start(params, batch_stats)
+    step = make_train_step(graphs, optimizer, average_over=0.5)
+    assert state.scoring == (state.params, state.batch_stats)
+    state = replace(state, average=jax.tree.map(jnp.zeros_like, state.scoring))
+    expected = None
+    for newest in (1.0, 1 / 1.5, 1 / 2.0):  # 1 / (1 + 0.5 · step)
+        state, _ = step(state, teacher, images(), KEY)
+        now = jax.tree.map(np.asarray, (state.params, state.batch_stats))
+        expected = now if expected is None else mixed(now, expected, newest)
+        assert_close(state.scoring, expected)
+    assert all(moved(state.scoring, now))
+
+
+def mixed(first, second, share):
+    return jax.tree.map(lambda a, b: share * a + (1 - share) * b, first, second)
+
+
 def test_noise_follows_seed_and_step(network, train_step):
     _, teacher, params, batch_stats = network
 
