@@ -87,6 +87,8 @@ def get_config() -> ConfigDict:
     config.scoring.smoothing = 4.0  # σ in pixels of the Gaussian over score maps, released; 0: off
     config.scoring.levels = (1, 2, 3)  # whose maps are added, Eq. 10
     config.scoring.calibrate = False  # divide each level by its spread on training images; ours
+    config.scoring.top_share = 0.0  # image score: mean of the largest values of this share of its
+    # pixels (with tiles: of the pixels of one); 0: the largest, paper; 0.01 is ours
     config.scoring.measure_at = 1024  # tiles: longer side in pixels of maps for metrics, pictures
     config.scoring.heatmaps = True  # write a picture of every test image
     return config

@@ -21,7 +21,7 @@ class Stitching:
           options: how it is cut into tiles.
         """
         tile = options.tile_size
-        self._tile = tuple(min(side, tile) for side in options.size)
+        self._tile = tile_shape(options)
         self._scales = [side / tile for side in self._tile]
         size = stitched_size(photograph, options)
         self._sum, self._weight = np.zeros(size, np.float32), np.zeros(size, np.float32)
@@ -47,6 +47,11 @@ class Stitching:
     def result(self) -> np.ndarray:
         """The map of the photograph, float32; every pixel has to be in a tile."""
         return self._sum / self._weight
+
+
+def tile_shape(options: PixelOptions) -> Size:
+    """Height and width of a tile in the map of a photograph."""
+    return tuple(min(side, options.tile_size) for side in options.size)
 
 
 def stitched_size(photograph: Size, options: PixelOptions) -> Size:

@@ -13,6 +13,7 @@ from PIL import Image
 from configs import folder
 from data.options import PixelOptions
 from dtsnet_jax.detectors import detector
+from dtsnet_jax.evaluation.scoring import ScoringOptions
 from dtsnet_jax.jobs import table
 from dtsnet_jax.model.backbones import BACKBONES
 from dtsnet_jax.model.dtsnet import Student
@@ -45,6 +46,17 @@ SMALL = {
     "train.checkpoint_minutes": 60.0,
     "scoring.batch_size": 4,
 }
+
+
+def scoring(batch_size: int, top_share: float = 0.0) -> ScoringOptions:
+    """Options of scoring so many images a time."""
+    return ScoringOptions(
+        batch_size=batch_size,
+        smoothing=4.0,
+        levels=(1, 2, 3),
+        calibrate=False,
+        top_share=top_share,
+    )
 
 
 def photograph(seed: int, size: tuple[int, int] = (40, 48)) -> Image.Image:

@@ -76,4 +76,5 @@ def scoring_options(config: ConfigDict) -> ScoringOptions:
         smoothing=config.scoring.smoothing,
         levels=tuple(config.scoring.levels),
         calibrate=config.scoring.calibrate,
+        top_share=config.scoring.top_share,
     )

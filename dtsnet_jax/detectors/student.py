@@ -41,7 +41,7 @@ class StudentDetector:
         def measure_state(state: TrainState) -> dict[str, float]:
             scored = self.fitted(state.scoring, images, scoring)
             test = images.test
-            scores = test.score(scored.score_maps, batch_size=scoring.batch_size)
+            scores = test.score(scored.score_maps, scoring)
             return measure(test.labels, test.masks, scores, judged=test.judged)["metrics"]
 
         train(

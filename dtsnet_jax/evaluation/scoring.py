@@ -25,12 +25,15 @@ class ScoringOptions:
       smoothing: σ in pixels of the Gaussian over score maps; 0 turns it off.
       levels: which of 1, 2, 3 are added.
       calibrate: whether each level is first divided by its spread on training images.
+      top_share: the score of an image is the mean over so many of its pixels, those with the
+        largest scores, as a share of what a network sees at once; 0: the largest score.
     """
 
     batch_size: int
     smoothing: float
     levels: tuple[int, ...]
     calibrate: bool
+    top_share: float
 
 
 class Scores(NamedTuple):
@@ -38,7 +41,7 @@ class Scores(NamedTuple):
 
     Attributes:
       maps: (n, height, width) float32; larger is more anomalous, 0 where nothing was looked at.
-      images: (n,) float32, of every image the largest score that it has anywhere.
+      images: (n,) float32, of every image one score, see ``ScoringOptions.top_share``.
       valid: (n, height, width) bool, where was looked, or None for everywhere.
     """
 
@@ -114,6 +117,24 @@ def jitted_score_map(
 ) -> Callable[[LevelMaps, Array], Array]:
     """``score_map`` with these settings, compiled once, as a function of maps and scales."""
     return jax.jit(partial(score_map, size=size, smoothing=smoothing, levels=levels))
+
+
+def mean_of_largest(values: np.ndarray, share: float, *, of: int | None = None) -> float:
+    """The score of an image from those of its pixels.
+
+    Args:
+      values: the scores of all pixels that are looked at, of any shape.
+      share: how many of them count.
+      of: what the share is of; the number of values unless given.
+
+    Returns:
+      The mean of the largest values, of at least one, which is 0 where there is none.
+    """
+    values = values.reshape(-1)
+    if not values.size:
+        return 0.0
+    count = min(max(1, round(share * (of or values.size))), values.size)
+    return float(np.partition(values, -count)[-count:].mean(dtype=np.float64))
 
 
 def upsample(

@@ -16,8 +16,8 @@ from data.mask_arrays import decode_masks, decode_valid, resize_mask
 from data.masks import open_mask
 from data.opening import image_size, open_rgb
 from data.options import PixelOptions
-from data.tiles import Stitching, stitched_size
-from dtsnet_jax.evaluation.scoring import Scores
+from data.tiles import Stitching, stitched_size, tile_shape
+from dtsnet_jax.evaluation.scoring import ScoringOptions, Scores, mean_of_largest
 
 ScoreMaps = Callable[..., np.ndarray]
 
@@ -93,31 +93,38 @@ class EvaluationImages:
         """Where the photograph with this number lies in its score map."""
         return placements_of(self.catalog.test[index].path, self.frame)[0]
 
-    def score(self, score_maps: ScoreMaps, *, batch_size: int) -> Scores:
+    def score(self, score_maps: ScoreMaps, options: ScoringOptions) -> Scores:
         """Scores all images, tile by tile where they are cut into tiles.
 
         Args:
           score_maps: ``Fitted.score_maps``.
-          batch_size: images or tiles a time.
+          options: how many images or tiles a time, and how a map becomes the score of its image.
         """
+        batch_size, share = options.batch_size, options.top_share
         if self.tiles is None:
             maps = score_maps(self.images, batch_size=batch_size)
-            if self.valid is not None:
+            if self.valid is None:
+                looked_at = maps
+            else:
                 maps = np.where(self.valid, maps, np.float32(0))
-            return Scores(maps, maps.max(axis=(1, 2)), self.valid)
+                looked_at = map(np.ndarray.__getitem__, maps, self.valid)
+            scores = [mean_of_largest(values, share) for values in looked_at]
+            return Scores(maps, np.array(scores, np.float32), self.valid)
         count = len(self.catalog.test)
         maps = np.zeros((count, *self.frame.size), np.float32)
         scores = np.zeros(count, np.float32)
         for index in tqdm(range(count), desc="scoring", unit="image", leave=False, delay=1):
             stitched = self._stitched(index, score_maps, batch_size)
+            looked_at = stitched
             if self.regions is None:
                 maps[index] = self._placed(index, stitched)
             else:  # at the edge of the region only what lies inside counts
                 inside = self._inside(index, stitched.shape)
+                looked_at = stitched[inside > 0]
                 stitched *= inside
-                reduced, share = (self._placed(index, one) for one in (stitched, inside))
-                np.divide(reduced, share, out=maps[index], where=share > 0)
-            scores[index] = stitched.max()
+                reduced, covered = (self._placed(index, one) for one in (stitched, inside))
+                np.divide(reduced, covered, out=maps[index], where=covered > 0)
+            scores[index] = mean_of_largest(looked_at, share, of=prod(tile_shape(self.tiles)))
         if self.valid is not None:
             maps[~self.valid] = 0
         return Scores(maps, scores, self.valid)

@@ -172,7 +172,7 @@ def _measured(
     if test is None:
         return result, None
     started = time.monotonic()
-    scores = test.score(fitted.score_maps, batch_size=row.config.scoring.batch_size)
+    scores = test.score(fitted.score_maps, scoring_options(row.config))
     result["scoring_seconds"] = round(time.monotonic() - started, 2)
     result |= measure(test.labels, test.masks, scores, judged=test.judged)
     paths = [sample.path for sample in catalog.test]

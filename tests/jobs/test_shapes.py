@@ -12,7 +12,7 @@ from dtsnet_jax.jobs.evaluate import evaluate
 from dtsnet_jax.jobs.preview import preview
 from dtsnet_jax.jobs.train import train
 from dtsnet_jax.report.table import METRICS
-from tests.helpers import only_result, photograph, seed_run, small_config, square
+from tests.helpers import only_result, photograph, scoring, seed_run, small_config, square
 from tests.miniature import save
 
 SHAPES = {
@@ -70,11 +70,33 @@ def test_outside_the_region_nothing_scores(tmp_path):
     regions = [save(Image.fromarray(region), tmp_path / "region.png")] * 3
     catalog = Catalog("parts", tuple(map(Sample, paths)), tuple(map(Sample, paths)))
     test = decode_test_images(catalog, square(32), square(32), regions=regions, invert_masks=False)
-    inside, outside = (test.score(bright_where(left=left), batch_size=4) for left in (True, False))
+    inside, outside = (test.score(bright_where(left=left), scoring(4)) for left in (True, False))
     assert (inside.images == 1).all()
     assert (outside.images == 0).all()
     assert not outside.maps.any()
     assert inside.valid[:, :, :16].all()
+
+
+def test_the_score_of_an_image_may_be_the_mean_of_its_largest_pixels(tmp_path):
+    """Of all that is looked at; of photographs in tiles as many pixels as of one tile."""
+    region = np.zeros((64, 64), np.uint8)
+    region[:, :32] = 1
+    paths = [save(photograph(i, (64, 64)).convert("L"), tmp_path / f"{i}.png") for i in range(2)]
+    regions = [save(Image.fromarray(region), tmp_path / "region.png")] * 2
+    catalog = Catalog("parts", tuple(map(Sample, paths)), tuple(map(Sample, paths)))
+    pixels = [np.asarray(Image.open(path), np.float32) for path in paths]
+
+    def brightness(images, *, batch_size):
+        return images[..., 0].astype(np.float32)
+
+    whole, tiles = square(64), PixelOptions(size=(32, 32), tile_size=32)
+    for options, frame in ((whole, whole), (tiles, map_frame(paths, tiles, 64))):
+        for files, seen in ((None, np.s_[:]), (regions, np.s_[:, :32])):
+            test = decode_test_images(catalog, options, frame, regions=files, invert_masks=False)
+            scores = test.score(brightness, scoring(4, top_share=0.05)).images
+            counted = 32 * 32 if options is tiles else pixels[0][seen].size
+            expected = [np.sort(p[seen], None)[-round(0.05 * counted) :].mean() for p in pixels]
+            np.testing.assert_allclose(scores, expected, atol=1e-3)
 
 
 def test_tiles_are_scored_like_the_photograph_they_are_of(tmp_path):
@@ -91,7 +113,7 @@ def test_tiles_are_scored_like_the_photograph_they_are_of(tmp_path):
     frame = map_frame([path], options, 75)
     assert frame.size == (45, 75)
     scores = decode_test_images(catalog, options, frame, regions=None, invert_masks=False).score(
-        brightness, batch_size=4
+        brightness, scoring(4)
     )
     pixels = Image.open(path)
     expected = np.asarray(pixels.resize((75, 45), Image.Resampling.BILINEAR), np.float32)
@@ -110,7 +132,7 @@ def test_at_the_edge_of_a_region_only_what_lies_inside_counts(tmp_path):
     options = PixelOptions(size=(32, 32), tile_size=32)
     frame = map_frame([path], options, 16)
     test = decode_test_images(catalog, options, frame, regions=regions, invert_masks=False)
-    scores = test.score(lambda images, batch_size: np.ones(images.shape[:3]), batch_size=9)
+    scores = test.score(lambda images, batch_size: np.ones(images.shape[:3]), scoring(9))
     np.testing.assert_allclose(scores.maps[scores.valid], 1, atol=1e-6)
     assert not scores.maps[~scores.valid].any()
 
@@ -136,7 +158,7 @@ def test_photographs_of_several_sizes_share_a_frame(tmp_path):
         catalog, options, map_frame(paths, options, 60), regions=None, invert_masks=False
     )
     assert test.frame.size == (50, 60)
-    ones = test.score(lambda images, batch_size: np.ones(images.shape[:3]), batch_size=9)
+    ones = test.score(lambda images, batch_size: np.ones(images.shape[:3]), scoring(9))
     for index, (height, width) in enumerate(sizes.values()):
         shape = (ones.valid[index].any(1).sum(), ones.valid[index].any(0).sum())
         scale = min(50 / height, 60 / width)
