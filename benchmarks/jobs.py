@@ -28,7 +28,8 @@ IMAGES, DEFECTIVE = 64, 51  # a fifth of the good ones is held back: 64 images a
 def first_step(root: Path, workdir: Path, compiled: Path) -> tuple[float, str]:
     """Seconds from starting a training job to its first loss, and its results.json."""
     command = [
-        *(sys.executable, "launch.py", "--config", "configs/folder.py", "--workdir", str(workdir)),
+        *(sys.executable, "launch.py", "--config", "configs/folder.py:paper"),
+        *("--workdir", str(workdir)),
         f"--config.data.root={root}",
         "--config.encoder.name=efficientnet_lite0",
         "--config.train.epochs=1",

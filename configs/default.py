@@ -11,7 +11,7 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.name = "default"  # names the run's directory, runs/NAME, unless --workdir is given
     config.rows = ()  # variants to run side by side as the rows of one table
-    config.detector = "student"  # student: trained; knn: nearest neighbours in teacher features
+    config.detector = "student"  # trained; knn: nearest neighbours in teacher features; student+knn
     config.variant = "paper"  # set by FILE.py:VARIANT; the paper's column that a report shows
     config.seeds = (111,)  # released; a student each, all its randomness follows from its seed
     config.protocol = "final"  # weights to report: after the last step, or best_on_test (paper)

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from configs import default, variants
 
 
-def get_config(variant: str = "paper") -> ConfigDict:
+def get_config(variant: str = "robust") -> ConfigDict:
     """Monocrystalline ELPV cells with the EfficientNet-Lite0 teacher."""
     config = default.get_config()
     config.name = "demo"

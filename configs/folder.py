@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from configs import default, variants
 
 
-def get_config(variant: str = "paper") -> ConfigDict:
+def get_config(variant: str = "robust") -> ConfigDict:
     """A user's own images in one of the variants of ``configs/variants.py``."""
     config = default.get_config()
     config.name = "folder"

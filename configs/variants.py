@@ -11,6 +11,8 @@ resnet18, resnet34, resnet50           other backbones (Table V)
 level_1, level_2, level_3, levels_2_3  fewer score maps (Table VI)
 calibrated     ours: each level's map is divided by its spread on the training images
 knn            the baseline without training: nearest neighbours in the teacher's features
+robust         ours, default of configs/folder.py and configs/demo.py: smaller batches, averaged
+               weights, no APR, image scores from 1 % of the pixels, nearest neighbours beside
 
 A table runs several of them side by side: table_1, table_3, table_4, table_5, table_6, components.
 """
@@ -42,6 +44,14 @@ VARIANTS = {
     "level_3": {"scoring.levels": (3,)},
     "levels_2_3": {"scoring.levels": (2, 3)},
     "calibrated": {"scoring.calibrate": True},
+    "robust": {
+        "detector": "student+knn",
+        "student.reconstruction": False,
+        "train.batch_size": 8,
+        "train.accumulate": 1,
+        "train.average_over": 0.1,
+        "scoring.top_share": 0.01,
+    },
     "knn": {"detector": "knn", "synthesis.every": 0, "train.augment": (), "protocol": "final"},
 }
 TABLES = {
@@ -50,7 +60,7 @@ TABLES = {
     "table_4": ("no_diversity", "no_foreground", "paper"),
     "table_5": ("resnet18", "resnet34", "resnet50", "paper"),
     "table_6": ("paper", "level_1", "level_2", "level_3", "levels_2_3"),
-    "components": ("rd", "rd_fas", "rd_fas_mff", "paper", "calibrated", "knn"),
+    "components": ("rd", "rd_fas", "rd_fas_mff", "paper", "calibrated", "knn", "robust"),
 }
 
 

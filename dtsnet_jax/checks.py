@@ -11,7 +11,7 @@ from dtsnet_jax.model.backbones import get_backbone
 from dtsnet_jax.model.dtsnet import BOTTLENECKS
 
 CHOICES = {
-    "detector": ("student", "knn"),
+    "detector": ("student", "knn", "student+knn"),
     "data.fit": FITS,
     "data.held_back_by": WAYS,
     "data.bit_depth": (0, *BIT_DEPTHS),

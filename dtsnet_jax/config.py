@@ -43,7 +43,7 @@ def parse_shard(shard: str) -> tuple[int, int]:
 
 def synthesize_every(config: ConfigDict) -> int:
     """The last of how many samples is synthesised; 0 where nothing is."""
-    return config.synthesis.every if config.detector == "student" else 0
+    return config.synthesis.every if config.detector != "knn" else 0
 
 
 def epochs_of(config: ConfigDict, category: str) -> int:
@@ -53,7 +53,7 @@ def epochs_of(config: ConfigDict, category: str) -> int:
       UserError: neither has a number.
     """
     epochs = config.train.epochs or config.epochs_by_category.get(category, 0)
-    if not epochs and config.detector == "student":
+    if not epochs and config.detector != "knn":
         raise UserError(
             f"train.epochs is 0 and epochs_by_category has no entry for '{category}'; set "
             "--config.train.epochs=N."
@@ -78,6 +78,12 @@ def rows_of(config: ConfigDict) -> dict[str, ConfigDict]:
     Raises:
       UserError: a row names no variant, or two rows the same.
     """
+    if config.rows and config.variant != "paper":
+        raise UserError(
+            f"rows is {tuple(config.rows)} but the configuration is the variant "
+            f"'{config.variant}', whose settings would be in every row; start from the paper's: "
+            "--config=FILE.py:paper."
+        )
     if len(set(config.rows)) != len(config.rows):
         raise UserError(f"rows is {tuple(config.rows)}, expected each variant once.")
     rows = {}

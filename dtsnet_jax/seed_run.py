@@ -78,8 +78,13 @@ class SeedRun:
 
     @property
     def trained_step(self) -> int | None:
-        """The step that training has reached; 0 for a bank; None if there is nothing."""
-        return from_first(lambda: 0 if self.bank.is_file() else newest_step(self.checkpoints))
+        """The step that training has reached; 0 for a bank alone; None if there is nothing."""
+
+        def look() -> int | None:
+            step = newest_step(self.checkpoints)
+            return 0 if step is None and self.bank.is_file() else step
+
+        return from_first(look)
 
     def record(self) -> dict:
         """What training stored when it began, or {}.

@@ -72,7 +72,7 @@ def square(size: int, **changes) -> PixelOptions:
 
 def small_config(root, **changes):
     """A user's folder at 32 pixels; ``changes`` are fields with '__' for the dot."""
-    config = folder.get_config()
+    config = folder.get_config("paper")
     fields = {name.replace("__", "."): value for name, value in changes.items()}
     config.update_from_flattened_dict(SMALL | {"data.root": str(root)} | fields)
     return config
@@ -121,7 +121,7 @@ def launch_small(root, workdir, *arguments, **options):
     """Starts the training of ``small_config`` in a process of its own."""
     fields = (SMALL | {"data.root": root}).items()
     return launch(
-        *("--config", "configs/folder.py", "--workdir", workdir),
+        *("--config", "configs/folder.py:paper", "--workdir", workdir),
         *(f"--config.{name}={value}" for name, value in fields),
         *arguments,
         **options,

@@ -16,8 +16,12 @@ MISTAKES = {
     ),
     "an unknown category": (["--config=configs/demo.py", "--config.data.category=momo"], "mono"),
     "an unknown variant": (["--config=configs/demo.py:offical"], "official"),
-    "an unknown row": (["--config=configs/demo.py", "--config.rows=('papr',)"], "paper"),
-    "a row twice": (["--config=configs/demo.py", "--config.rows=('rd','rd')"], "each variant once"),
+    "an unknown row": (["--config=configs/demo.py:paper", "--config.rows=('papr',)"], "paper"),
+    "rows of a variant": (["--config=configs/demo.py", "--config.rows=('rd',)"], "robust"),
+    "a row twice": (
+        ["--config=configs/demo.py:paper", "--config.rows=('rd','rd')"],
+        "each variant once",
+    ),
     "a seed twice": (["--config=configs/demo.py", "--config.seeds=(1,1)"], "seeds"),
     "nothing to choose the best from": (
         ["--config=configs/demo.py", "--config.protocol=best_on_test"],

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from dtsnet_jax.config import image_shape
 from dtsnet_jax.detectors.fitted import Detector
+from dtsnet_jax.detectors.fused import FusedDetector
 from dtsnet_jax.detectors.neighbors import NeighborDetector
 from dtsnet_jax.detectors.student import StudentDetector
 from dtsnet_jax.evaluation.scoring import ScoringOptions
@@ -25,14 +26,21 @@ def build_detector(config: ConfigDict, teacher: Teacher) -> Detector:
       config: all fields of ``configs/default.py``, checked.
       teacher: of ``config.encoder``, computing in ``compute_dtype``.
     """
+    if config.detector == "student":
+        return _student(config, teacher)
+    neighbors = NeighborDetector(
+        teacher,
+        levels=tuple(sorted(config.knn.levels)),
+        coreset_size=config.knn.coreset_size,
+        batch_size=config.train.batch_size,
+        image_shape=image_shape(config),
+    )
     if config.detector == "knn":
-        return NeighborDetector(
-            teacher,
-            levels=tuple(sorted(config.knn.levels)),
-            coreset_size=config.knn.coreset_size,
-            batch_size=config.train.batch_size,
-            image_shape=image_shape(config),
-        )
+        return neighbors
+    return FusedDetector(_student(config, teacher), neighbors)
+
+
+def _student(config: ConfigDict, teacher: Teacher) -> StudentDetector:
     return StudentDetector(
         build_programs(config, teacher),
         Schedule(

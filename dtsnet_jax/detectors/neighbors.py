@@ -14,12 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from data.files import partial_path
 from data.memory import format_bytes
 from dtsnet_jax.detectors.fitted import Fitted
-from dtsnet_jax.devices.mesh import map_batches, replicate
+from dtsnet_jax.devices.mesh import fetch, map_batches, replicate
 from dtsnet_jax.devices.processes import from_first, is_first, wait_for_all
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.evaluation.scoring import ScoringOptions, upsample
@@ -30,6 +30,7 @@ from dtsnet_jax.seed_run import SeedRun
 from dtsnet_jax.weights.teacher import Teacher
 
 CANDIDATES_PER_CENTER = 10  # the coreset is chosen among so many times its size, drawn at random
+SAMPLE = 64  # training images whose distances to the vectors of all others are stored
 PROJECTED = 128  # dimensions in which centres are chosen (Johnson–Lindenstrauss), as published
 
 
@@ -80,14 +81,16 @@ def greedy_k_center(vectors: Float[Array, "n d"], count: int, key: jax.Array) ->
 
 
 def nearest_distance(
-    vectors: Float[Array, "... d"], bank: Float[Array, "m d"]
+    vectors: Float[Array, "... d"],
+    bank: Float[Array, "m d"],
+    left_out: Bool[Array, "m"] | None = None,
 ) -> Float[Array, "..."]:
-    """Euclidean distance of each vector to the nearest of the bank."""
-    products = vectors @ bank.T
-    squares = jnp.sum(vectors**2, axis=-1) + jnp.min(
-        jnp.sum(bank**2, axis=1) - 2 * products, axis=-1
-    )
-    return jnp.sqrt(jnp.maximum(squares, 0.0))
+    """Euclidean distance of each vector to the nearest of the bank that is not left out."""
+    squares = jnp.sum(bank**2, axis=1)
+    if left_out is not None:
+        squares = jnp.where(left_out, jnp.inf, squares)
+    nearest = jnp.min(squares - 2 * vectors @ bank.T, axis=-1)
+    return jnp.sqrt(jnp.maximum(jnp.sum(vectors**2, axis=-1) + nearest, 0.0))
 
 
 class NeighborDetector:
@@ -122,7 +125,13 @@ class NeighborDetector:
             distances = nearest_distance(vectors_of(arrays, images), bank)
             return upsample(distances, image_shape, smoothing)
 
+        def distances_to_others(arrays, bank, owners, image, index):
+            vectors = vectors_of(arrays, image[None])[0]
+            return nearest_distance(vectors, bank, left_out=owners == index)
+
+        self._image_shape = image_shape
         self._vectors = partial(jax.jit(vectors_of), teacher.arrays)
+        self._distances_to_others = partial(jax.jit(distances_to_others), teacher.arrays)
         self._score = partial(jax.jit(score, static_argnums=2), teacher.arrays)
 
     def last_step(self, images: int, epochs: int) -> int:
@@ -139,10 +148,11 @@ class NeighborDetector:
         """
         del epochs, scoring
         started = time.monotonic()
-        bank = self._choose_bank(images, run.seed)
+        bank, owners = self._choose_bank(images, run.seed)
+        arrays = {"bank": bank, "good": self._sample_of_others(images, bank, owners)}
         if is_first():
             with partial_path(run.bank) as partial_file, partial_file.open("wb") as file:
-                np.savez(file, bank=bank, seconds=time.monotonic() - started)
+                np.savez(file, **arrays, seconds=time.monotonic() - started)
         wait_for_all("bank")
 
     def load(self, images: CategoryImages, run: SeedRun, scoring: ScoringOptions) -> Fitted:
@@ -156,9 +166,36 @@ class NeighborDetector:
         mesh = self._teacher.mesh
         with np.load(run.bank) as file:
             bank, seconds = replicate(file["bank"], mesh), float(file["seconds"])
-        return Fitted(partial(self._score, bank, scoring.smoothing), 0, 0, seconds, mesh)
+            good = file["good"]
 
-    def _choose_bank(self, images: CategoryImages, seed: int) -> np.ndarray:
+        def good_maps() -> np.ndarray:
+            return np.asarray(upsample(jnp.asarray(good), self._image_shape, scoring.smoothing))
+
+        score = partial(self._score, bank, scoring.smoothing)
+        return Fitted(score, good_maps, 0, 0, seconds, mesh)
+
+    def _sample_of_others(
+        self, images: CategoryImages, bank: np.ndarray, owners: np.ndarray
+    ) -> Float[np.ndarray, "n h w"]:
+        """Distances of some training images to those vectors that come from other images.
+
+        Of a single image there are no others; its distances are then to its own vectors.
+        """
+        normal, mesh = images.training.normal, self._teacher.mesh
+        bank, owners = replicate(bank, mesh), replicate(owners, mesh)
+        chosen = np.linspace(0, len(normal) - 1, min(SAMPLE, len(normal))).round().astype(int)
+        own = [index if len(normal) > 1 else -1 for index in chosen]
+        return np.stack(
+            [
+                fetch(self._distances_to_others(bank, owners, normal[index], left_out))
+                for index, left_out in zip(chosen, own, strict=True)
+            ]
+        )
+
+    def _choose_bank(
+        self, images: CategoryImages, seed: int
+    ) -> tuple[Float[np.ndarray, "m d"], Int[np.ndarray, "m"]]:
+        """The vectors that are kept, and the number of the training image that each is of."""
         normal = images.training.normal
         generator = np.random.default_rng(seed)
         per_image = -(-self._coreset_size * CANDIDATES_PER_CENTER // len(normal))
@@ -171,13 +208,14 @@ class NeighborDetector:
             for one in vectors.reshape(len(batch), -1, vectors.shape[-1]):
                 parts.append(generator.permutation(one)[:per_image])
         candidates = np.concatenate(parts)
+        owners = np.repeat(np.arange(len(parts)), len(parts[0]))  # as many of every image
         count = min(self._coreset_size, len(candidates))
         print(
             f"{images.catalog.category}: choosing {count} of {len(candidates)} vectors "
             f"({format_bytes(candidates.nbytes)})"
         )
         chosen = greedy_k_center(_projected(candidates, seed), count, stream(seed, "centers"))
-        return candidates[np.asarray(chosen)]
+        return candidates[np.asarray(chosen)], owners[np.asarray(chosen)]
 
 
 def _projected(vectors: np.ndarray, seed: int) -> jax.Array:

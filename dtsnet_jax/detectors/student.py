@@ -1,9 +1,11 @@
 """The detector that this project is about: a student that is trained against its teacher."""
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dtsnet_jax.detectors.fitted import Fitted
 from dtsnet_jax.devices.mesh import map_batches
@@ -34,12 +36,18 @@ class StudentDetector:
         return self._schedule.epoch_ends(images, epochs)[-1]
 
     def fit(
-        self, images: CategoryImages, run: SeedRun, *, epochs: int, scoring: ScoringOptions
+        self,
+        images: CategoryImages,
+        run: SeedRun,
+        *,
+        epochs: int,
+        scoring: ScoringOptions,
+        measured: Callable[[Fitted], Fitted] = lambda student: student,
     ) -> None:
-        """Trains one student."""
+        """Trains one student; ``measured`` makes of it what is measured during training."""
 
         def measure_state(state: TrainState) -> dict[str, float]:
-            scored = self.fitted(state.scoring, images, scoring)
+            scored = measured(self.fitted(state.scoring, images, scoring))
             test = images.test
             scores = test.score(scored.score_maps, scoring)
             return measure(test.labels, test.masks, scores, judged=test.judged)["metrics"]
@@ -102,4 +110,9 @@ class StudentDetector:
         def score(batch: jax.Array) -> jax.Array:
             return score_map(levels(batch), scales)
 
-        return Fitted(score, mesh=mesh, **{"step": 0, "trained_to": 0, "seconds": 0.0} | about)
+        def good_maps() -> np.ndarray:
+            sample = images.normal_sample(CALIBRATION_IMAGES)
+            return map_batches(score, sample, batch_size=scoring.batch_size, mesh=mesh)
+
+        about = {"step": 0, "trained_to": 0, "seconds": 0.0} | about
+        return Fitted(score, good_maps, mesh=mesh, **about)

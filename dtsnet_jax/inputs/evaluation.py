@@ -17,7 +17,7 @@ from data.masks import open_mask
 from data.opening import image_size, open_rgb
 from data.options import PixelOptions
 from data.tiles import Stitching, stitched_size, tile_shape
-from dtsnet_jax.evaluation.scoring import ScoringOptions, Scores, mean_of_largest
+from dtsnet_jax.evaluation.scoring import Scores, ScoringOptions, mean_of_largest
 
 ScoreMaps = Callable[..., np.ndarray]
 

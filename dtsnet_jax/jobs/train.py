@@ -33,7 +33,7 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, dict]:
     """
     table = Table(config, workdir)
     for row in table.rows:
-        if row.config.detector == "student":
+        if row.config.detector != "knn":
             check_devices(row.config, jax.device_count())
     if any(row.config.train.augment and row.config.train.cache_teacher for row in table.rows):
         print("train.augment is set: the teacher's features are not kept, but computed every step")

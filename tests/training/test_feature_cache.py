@@ -67,7 +67,7 @@ def test_the_step_compiles_once_for_two_categories(
 
     monkeypatch.setattr(table, "build_detector", build_once)
     monkeypatch.setattr(detector, "build_programs", shared_programs)
-    config = folder.get_config()
+    config = folder.get_config("paper")
     config.update_from_flattened_dict(
         SMALL
         | {
