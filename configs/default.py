@@ -60,7 +60,8 @@ def get_config() -> ConfigDict:
 
     config.train = ConfigDict()
     config.train.batch_size = 16  # images; released
-    config.train.epochs = 200  # 0: as listed in epochs_by_category
+    config.train.epochs = 200  # 0: as visits says
+    config.train.visits = 0  # images seen in all; 0: as listed in epochs_by_category
     config.train.accumulate = 2  # batches a step, whose gradients are averaged; released
     config.train.learning_rate = 0.005  # Adam, bottleneck and decoder; paper
     config.train.reconstruction_learning_rate = 0.001  # Adam, APR; paper

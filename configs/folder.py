@@ -19,5 +19,6 @@ def get_config(variant: str = "robust") -> ConfigDict:
     config.name = "folder"
     config.data.name = "folder"
     config.data.textures = "scikit-image"
-    config.train.epochs = 100
+    config.train.epochs = 0
+    config.train.visits = 10_000
     return variants.apply(config, variant)

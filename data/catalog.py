@@ -124,12 +124,12 @@ def unite(catalogs: Sequence[Catalog]) -> Catalog:
 
 
 def share_catalogs(
-    catalogs: Sequence[Catalog], count: int, epochs: Callable[[Catalog], int]
+    catalogs: Sequence[Catalog], count: int, length: Callable[[Catalog], int]
 ) -> list[list[Catalog]]:
     """Deals categories out to ``count`` launches of about equal length.
 
-    The longest ones are dealt first, each to the launch that has the least to do so far; the
-    length of a category is its number of image visits, epochs times training images.
+    The longest ones are dealt first, each to the launch that has the least to do so far;
+    ``length`` gives the number of image visits of a category.
 
     Raises:
       UserError: there are more launches than categories.
@@ -139,7 +139,7 @@ def share_catalogs(
             f"data.shard asks for {count} shares of {len(catalogs)} categories; use at most "
             f"{len(catalogs)} shares."
         )
-    visits = {c.category: epochs(c) * len(c.train) for c in catalogs}
+    visits = {c.category: length(c) for c in catalogs}
     shares, totals = [set() for _ in range(count)], [0] * count
     for catalog in sorted(catalogs, key=lambda c: -visits[c.category]):
         least = totals.index(min(totals))

@@ -27,6 +27,7 @@ MINIMA = {
     "synthesis.every": 0,
     "train.batch_size": 1,
     "train.epochs": 0,
+    "train.visits": 0,
     "train.accumulate": 1,
     "train.evaluate_every": 0,
     "train.log_every": 1,

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from configs import default, variants
 from data.catalog import ALL
 from dtsnet_jax.errors import UserError, unknown_name
+from dtsnet_jax.training.schedule import Length
 
 
 def image_shape(config: ConfigDict) -> tuple[int, int]:
@@ -46,19 +47,25 @@ def synthesize_every(config: ConfigDict) -> int:
     return config.synthesis.every if config.detector != "knn" else 0
 
 
-def epochs_of(config: ConfigDict, category: str) -> int:
-    """The epochs of a category: ``train.epochs``, or where that is 0 the data set's list.
+def length_of(config: ConfigDict, category: str) -> Length:
+    """How long a category is trained.
+
+    ``train.epochs``, or where that is 0 ``train.visits``, or where that is 0 the data set's list.
 
     Raises:
-      UserError: neither has a number.
+      UserError: none of them has a number.
     """
-    epochs = config.train.epochs or config.epochs_by_category.get(category, 0)
+    if config.train.epochs:
+        return Length(config.train.epochs, 0)
+    if config.train.visits:
+        return Length(0, config.train.visits)
+    epochs = config.epochs_by_category.get(category, 0)
     if not epochs and config.detector != "knn":
         raise UserError(
-            f"train.epochs is 0 and epochs_by_category has no entry for '{category}'; set "
-            "--config.train.epochs=N."
+            f"train.epochs and train.visits are 0 and epochs_by_category has no entry for "
+            f"'{category}'; set --config.train.epochs=N."
         )
-    return epochs
+    return Length(epochs, 0)
 
 
 def get_field(config: ConfigDict, field: str):

@@ -25,6 +25,7 @@ ELSEWHERE = (
     "data.region",
     "data.max_megapixels",
     "train.epochs",
+    "train.visits",
     "train.cache_teacher",
     "train.evaluate_every",
     "train.log_every",

@@ -9,6 +9,7 @@ from pathlib import Path
 from data.files import locked, read_json, remove, remove_abandoned, write_text
 from dtsnet_jax.devices.processes import agreed, from_first, is_first, wait_for_all
 from dtsnet_jax.errors import UserError
+from dtsnet_jax.training.schedule import Length
 
 ADVICE = "start a new run with --workdir=DIR, or delete the old one"
 
@@ -89,7 +90,7 @@ class SeedRun:
     def record(self) -> dict:
         """What training stored when it began, or {}.
 
-        'made_from': the fingerprint of the weights; 'epochs' and 'last_step': what they are to
+        'made_from': the fingerprint of the weights; 'length' and 'last_step': what they are to
         reach; 'learned': the training images by the hashes of their pixels; 'cached_features':
         whether the teacher's features are kept, absent before that is decided.
         """
@@ -117,14 +118,14 @@ class SeedRun:
         if step > last_step:
             raise UserError(
                 f"'{self.directory}' is trained to step {step}, beyond step {last_step} that "
-                f"train.epochs asks for; set train.epochs as it was, {ADVICE}."
+                f"train.epochs or train.visits asks for; set it as it was, {ADVICE}."
             )
 
     def begin(
         self,
         made_from: dict[str, str | None],
         *,
-        epochs: int,
+        length: Length,
         last_step: int,
         learned: Callable[[], dict[str, str]],
     ) -> None:
@@ -136,7 +137,7 @@ class SeedRun:
         record = self.record() if self.trained_step is not None else {}
         if "learned" not in record:
             record = record | {"learned": learned()}
-        new = record | {"made_from": made_from, "epochs": epochs, "last_step": last_step}
+        new = record | {"made_from": made_from, "length": list(length), "last_step": last_step}
         if new != record:
             write_json(self._record_file, new)
         wait_for_all("record")

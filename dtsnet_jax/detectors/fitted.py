@@ -12,6 +12,7 @@ from dtsnet_jax.devices.mesh import map_batches
 from dtsnet_jax.evaluation.scoring import ScoringOptions
 from dtsnet_jax.inputs.category import CategoryImages
 from dtsnet_jax.seed_run import SeedRun
+from dtsnet_jax.training.schedule import Length
 
 
 @dataclass(frozen=True)
@@ -51,18 +52,18 @@ class Fitted:
 class Detector(Protocol):
     """Learns categories, one after the other; compiled programs serve all of them."""
 
-    def last_step(self, images: int, epochs: int) -> int:
+    def last_step(self, images: int, length: Length) -> int:
         """The step after which a category of so many training images is learned."""
 
     def fit(
-        self, images: CategoryImages, run: SeedRun, *, epochs: int, scoring: ScoringOptions
+        self, images: CategoryImages, run: SeedRun, *, length: Length, scoring: ScoringOptions
     ) -> None:
         """Learns a category, continuing where an earlier start stopped; ``load`` finds it then.
 
         Args:
           images: the category's images.
           run: where weights and records go; all randomness follows from its seed.
-          epochs: passes over the training images.
+          length: how long to train.
           scoring: of measurements during training.
 
         Raises:

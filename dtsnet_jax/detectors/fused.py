@@ -16,6 +16,7 @@ from dtsnet_jax.devices.processes import from_first
 from dtsnet_jax.evaluation.scoring import ScoringOptions, mean_of_largest
 from dtsnet_jax.inputs.category import CategoryImages
 from dtsnet_jax.seed_run import SeedRun
+from dtsnet_jax.training.schedule import Length
 
 
 class FusedDetector:
@@ -24,21 +25,21 @@ class FusedDetector:
     def __init__(self, student: StudentDetector, neighbors: NeighborDetector):
         self._student, self._neighbors = student, neighbors
 
-    def last_step(self, images: int, epochs: int) -> int:
+    def last_step(self, images: int, length: Length) -> int:
         """The student's."""
-        return self._student.last_step(images, epochs)
+        return self._student.last_step(images, length)
 
     def fit(
-        self, images: CategoryImages, run: SeedRun, *, epochs: int, scoring: ScoringOptions
+        self, images: CategoryImages, run: SeedRun, *, length: Length, scoring: ScoringOptions
     ) -> None:
         """Fills the bank, which takes a minute, and then trains the student."""
         if not from_first(run.bank.is_file):
-            self._neighbors.fit(images, run, epochs=epochs, scoring=scoring)
+            self._neighbors.fit(images, run, length=length, scoring=scoring)
         neighbors = self._neighbors.load(images, run, scoring)
         self._student.fit(
             images,
             run,
-            epochs=epochs,
+            length=length,
             scoring=scoring,
             measured=lambda student: fuse(student, neighbors, share=scoring.top_share),
         )

@@ -27,6 +27,7 @@ from dtsnet_jax.inputs.category import CategoryImages
 from dtsnet_jax.keys import stream
 from dtsnet_jax.model.encoder import Features, normalize_images
 from dtsnet_jax.seed_run import SeedRun
+from dtsnet_jax.training.schedule import Length
 from dtsnet_jax.weights.teacher import Teacher
 
 CANDIDATES_PER_CENTER = 10  # the coreset is chosen among so many times its size, drawn at random
@@ -134,19 +135,19 @@ class NeighborDetector:
         self._distances_to_others = partial(jax.jit(distances_to_others), teacher.arrays)
         self._score = partial(jax.jit(score, static_argnums=2), teacher.arrays)
 
-    def last_step(self, images: int, epochs: int) -> int:
+    def last_step(self, images: int, length: Length) -> int:
         """Nothing is trained."""
-        del images, epochs
+        del images, length
         return 0
 
     def fit(
-        self, images: CategoryImages, run: SeedRun, *, epochs: int, scoring: ScoringOptions
+        self, images: CategoryImages, run: SeedRun, *, length: Length, scoring: ScoringOptions
     ) -> None:
         """Fills the bank of a category.
 
         The candidates, the projection and the first centre follow from the run's seed.
         """
-        del epochs, scoring
+        del length, scoring
         started = time.monotonic()
         bank, owners = self._choose_bank(images, run.seed)
         arrays = {"bank": bank, "good": self._sample_of_others(images, bank, owners)}

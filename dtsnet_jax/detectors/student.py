@@ -19,7 +19,7 @@ from dtsnet_jax.training.checkpoints import load_weights
 from dtsnet_jax.training.loop import train
 from dtsnet_jax.training.programs import Programs
 from dtsnet_jax.training.progress import read_records
-from dtsnet_jax.training.schedule import Schedule
+from dtsnet_jax.training.schedule import Length, Schedule
 from dtsnet_jax.training.step import PyTree, TrainState
 
 CALIBRATION_IMAGES = 64
@@ -31,16 +31,16 @@ class StudentDetector:
     def __init__(self, programs: Programs, schedule: Schedule, *, image_shape: tuple[int, int]):
         self.programs, self._schedule, self._image_shape = programs, schedule, image_shape
 
-    def last_step(self, images: int, epochs: int) -> int:
+    def last_step(self, images: int, length: Length) -> int:
         """The step that ends the last epoch."""
-        return self._schedule.epoch_ends(images, epochs)[-1]
+        return self._schedule.epoch_ends(images, length)[-1]
 
     def fit(
         self,
         images: CategoryImages,
         run: SeedRun,
         *,
-        epochs: int,
+        length: Length,
         scoring: ScoringOptions,
         measured: Callable[[Fitted], Fitted] = lambda student: student,
     ) -> None:
@@ -57,7 +57,7 @@ class StudentDetector:
             images,
             run,
             self._schedule,
-            epoch_ends=self._schedule.epoch_ends(images.training_count, epochs),
+            epoch_ends=self._schedule.epoch_ends(images.training_count, length),
             measure=measure_state if images.catalog.test else None,
         )
 

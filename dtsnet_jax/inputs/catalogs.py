@@ -1,13 +1,14 @@
 """The files that a configuration chooses."""
 
 from dataclasses import replace
+from functools import partial
 
 from ml_collections import ConfigDict
 
 from data.catalog import ALL, Catalog, share_catalogs, unite
 from data.masks import inspect_masks
 from data.readers import read_catalogs
-from dtsnet_jax.config import epochs_of, parse_shard
+from dtsnet_jax.config import length_of, parse_shard
 from dtsnet_jax.inputs.leaks import shared_files
 
 
@@ -27,8 +28,13 @@ def chosen_catalogs(config: ConfigDict) -> list[Catalog]:
     )
     if config.data.shard:
         index, count = parse_shard(config.data.shard)
-        catalogs = share_catalogs(catalogs, count, lambda c: epochs_of(config, c.category))[index]
+        catalogs = share_catalogs(catalogs, count, partial(_visits, config))[index]
     return [_inspected(catalog, config) for catalog in catalogs]
+
+
+def _visits(config: ConfigDict, catalog: Catalog) -> int:
+    length = length_of(config, catalog.category)
+    return length.visits or length.epochs * len(catalog.train)
 
 
 def _inspected(catalog: Catalog, config: ConfigDict) -> Catalog:
@@ -42,9 +48,9 @@ def learned_catalogs(config: ConfigDict, catalogs: list[Catalog]) -> list[Catalo
     """What the detector of each category learns: the category, or all of them in one model.
 
     Raises:
-      UserError: the epochs of one are not known.
+      UserError: how long one is trained is not known.
     """
     learned = [unite(catalogs)] * len(catalogs) if config.data.category == ALL else catalogs
     for catalog in learned:
-        epochs_of(config, catalog.category)  # refuses what has none before anything is trained
+        length_of(config, catalog.category)  # refuses what has none before anything is trained
     return learned

@@ -7,7 +7,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from data.catalog import Catalog
-from dtsnet_jax.config import epochs_of
+from dtsnet_jax.config import length_of
 from dtsnet_jax.detectors.detector import scoring_options
 from dtsnet_jax.detectors.fitted import Fitted
 from dtsnet_jax.devices.processes import is_first
@@ -23,6 +23,7 @@ from dtsnet_jax.jobs.table import Row, Table
 from dtsnet_jax.results import environment
 from dtsnet_jax.seed_run import SeedRun
 from dtsnet_jax.training.progress import read_records
+from dtsnet_jax.training.schedule import Length
 
 
 def evaluate(config: ConfigDict, workdir: Path) -> dict[str, dict]:
@@ -119,16 +120,16 @@ def _check_record(
     """Refuses to score weights with what they were not trained with.
 
     Raises:
-      UserError: the teacher, the epochs or, where they matter, the training images differ.
+      UserError: the teacher, the length of training or, where it matters, training images differ.
     """
-    epochs = epochs_of(row.config, learned.catalog.category)
-    if record["epochs"] != epochs:
+    length = length_of(row.config, learned.catalog.category)
+    if record["length"] != list(length):
         raise UserError(
-            f"'{trained.directory}' was to be trained for {record['epochs']} epochs, but "
-            f"{epochs} are asked for; --job=train continues it."
+            f"'{trained.directory}' was to be trained for {Length(*record['length'])}, but "
+            f"{length} are asked for; --job=train continues it."
         )
     wanted = {"settings": settings_digest(row.config), "teacher": table.teacher(row).digest}
-    if row.config.scoring.calibrate:
+    if row.config.scoring.calibrate or row.config.detector == "student+knn":
         wanted["training images"] = learned.training_digest
     for what, digest in wanted.items():
         if record["made_from"][what] != digest:

@@ -5,7 +5,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from data.catalog import ALL
-from dtsnet_jax.config import chosen_categories, epochs_of
+from dtsnet_jax.config import chosen_categories, length_of
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.fingerprint import scoring_settings
 from dtsnet_jax.jobs.table import Results, Row, Table
@@ -61,7 +61,7 @@ def _finished(row: Row, category: str, learns: str) -> list[tuple[SeedRun, dict 
         run, trained = row.run.seed_run(category, seed), row.trained_in.seed_run(learns, seed)
         record = trained.record()
         result = None
-        if record and record["epochs"] == epochs_of(row.config, learns):
+        if record and record["length"] == list(length_of(row.config, learns)):
             result = run.result(
                 record["last_step"],
                 weights=record["made_from"],

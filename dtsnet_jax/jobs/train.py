@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from data.catalog import Catalog
 from dtsnet_jax.checks import check_devices
-from dtsnet_jax.config import epochs_of
+from dtsnet_jax.config import length_of
 from dtsnet_jax.detectors.detector import scoring_options
 from dtsnet_jax.fingerprint import scoring_digest, settings_digest
 from dtsnet_jax.inputs.catalogs import chosen_catalogs, learned_catalogs
@@ -78,14 +78,14 @@ def _train(
         run.check_unchanged(made_from, last_step)
         table.run.store_config(table.config)
         row.run.store_config(row.config)
-        epochs = epochs_of(row.config, learns.category)
-        run.begin(made_from, epochs=epochs, last_step=last_step, learned=images.learned)
+        length = length_of(row.config, learns.category)
+        run.begin(made_from, length=length, last_step=last_step, learned=images.learned)
         step = run.trained_step
         if step is not None and step >= last_step:
             print(f"{row.name}, {run.name}: trained already")
         else:
             scoring = scoring_options(row.config)
-            table.detector(row).fit(images, run, epochs=epochs, scoring=scoring)
+            table.detector(row).fit(images, run, length=length, scoring=scoring)
     return made_from, last_step
 
 
@@ -99,5 +99,5 @@ def _wanted(table: Table, row: Row, learns: Catalog) -> tuple[dict[str, str | No
     }
     if row.config.protocol == "best_on_test":  # which weights are kept depends on these as well
         made_from |= {"test images": images.test_digest, "scoring": scoring_digest(row.config)}
-    epochs = epochs_of(row.config, learns.category)
-    return made_from, table.detector(row).last_step(images.training_count, epochs)
+    length = length_of(row.config, learns.category)
+    return made_from, table.detector(row).last_step(images.training_count, length)

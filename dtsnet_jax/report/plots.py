@@ -63,10 +63,10 @@ def metric_curves(metric: str, runs: dict[str, Sequence[Sequence[dict]]], title:
             value = 100 * np.mean([records[0][metric] for records in seeds])
             axes.axhline(value, color=colour, linestyle="--", label=name)
             continue
-        epochs = sorted(set.intersection(*({r["epoch"] for r in records} for records in seeds)))
-        table = np.array(
-            [[100 * r[metric] for r in records if r["epoch"] in epochs] for records in seeds]
-        )
+        # An epoch that was cut short and gone on with later is recorded twice; the second counts.
+        values = [{r["epoch"]: 100 * r[metric] for r in records} for records in seeds]
+        epochs = sorted(set.intersection(*map(set, values)))
+        table = np.array([[of_seed[epoch] for epoch in epochs] for of_seed in values])
         mean = table.mean(axis=0)
         axes.plot(epochs, mean, color=colour, marker="o", markersize=3, label=name)
         if len(table) > 1:

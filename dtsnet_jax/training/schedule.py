@@ -2,6 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Length(NamedTuple):
+    """How long to train.
+
+    Attributes:
+      epochs: passes over the training images; 0 where ``visits`` says it.
+      visits: images that are seen, each as often as it comes; whole steps are made of them.
+    """
+
+    epochs: int
+    visits: int
+
+    def __str__(self) -> str:
+        return f"{self.epochs} epochs" if self.epochs else f"{self.visits} image visits"
 
 
 @dataclass(frozen=True)
@@ -35,9 +51,14 @@ class Schedule:
         """Images that one update has seen."""
         return self.batch_size * self.accumulate
 
-    def epoch_ends(self, images: int, epochs: int) -> list[int]:
-        """The step that ends each epoch of so many images; it may reach into the next one."""
-        return [-(-epoch * images // self.images_a_step) for epoch in range(1, epochs + 1)]
+    def epoch_ends(self, images: int, length: Length) -> list[int]:
+        """The step that ends each epoch of so many images; it may reach into the next one.
+
+        Where a number of visits says how long to train, the last epoch may be cut short.
+        """
+        visits = length.epochs * images or length.visits
+        ends = range(images, visits + images, images)
+        return [-(-min(end, visits) // self.images_a_step) for end in ends]
 
     def measured_steps(self, epoch_ends: Sequence[int]) -> dict[int, int]:
         """The steps after which the test images are measured, and the epochs that they end."""

@@ -10,6 +10,7 @@ from dtsnet_jax.detectors.neighbors import greedy_k_center, nearest_distance, pa
 from dtsnet_jax.inputs.catalogs import chosen_catalogs
 from dtsnet_jax.inputs.store import Images
 from dtsnet_jax.jobs.table import Table
+from dtsnet_jax.training.schedule import Length
 from tests.helpers import seed_run, small_config
 
 
@@ -48,7 +49,7 @@ def test_they_compute_in_the_precision_that_is_asked_for(own_images, tmp_path):
         images = Images().of(config, catalog)
         detector = build_detector(config, table.teacher(row))
         run, scoring = seed_run(tmp_path / precision), scoring_options(config)
-        detector.fit(images, run, epochs=1, scoring=scoring)
+        detector.fit(images, run, length=Length(1, 0), scoring=scoring)
         fitted = detector.load(images, run, scoring)
         maps[precision] = fitted.score_maps(images.test.images, batch_size=4)
     difference = np.abs(maps["float32"] - maps["bfloat16"]).max()

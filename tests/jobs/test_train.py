@@ -67,8 +67,21 @@ def test_more_epochs_continue_and_fewer_are_refused(own_images, tmp_path):
     assert only_result(train(config, tmp_path / "run"))["step"] == 6
     train(config, tmp_path / "whole")
     assert_same_state(final_state(tmp_path / "run"), final_state(tmp_path / "whole"))
-    with pytest.raises(UserError, match=r"to step 6, beyond step 4 that train\.epochs asks for"):
+    with pytest.raises(UserError, match=r"to step 6, beyond step 4 that train\.epochs or"):
         train(small_config(own_images, train__epochs=2), tmp_path / "run")
+
+
+def test_a_number_of_visits_says_how_long_to_train(own_images, tmp_path):
+    visits = {"train__epochs": 0, "train__visits": 10, "train__evaluate_every": 1}
+    result = only_result(train(small_config(own_images, **visits), tmp_path / "visits"))
+    epochs = [record["epoch"] for record in result["records"] if "epoch" in record]
+    assert (result["step"], epochs) == (3, [1, 2])  # 8 images, batches of 4
+    train(small_config(own_images, train__epochs=2), tmp_path / "epochs")
+    continued = small_config(own_images, **visits | {"train__visits": 16})
+    train(continued, tmp_path / "visits")
+    assert_same_state(final_state(tmp_path / "visits"), final_state(tmp_path / "epochs"))
+    with pytest.raises(UserError, match="for 16 image visits, but 4 epochs"):
+        evaluate(small_config(own_images, train__evaluate_every=1), tmp_path / "visits")
 
 
 def test_a_run_with_other_settings_is_not_overwritten(own_images, tmp_path):
