@@ -65,8 +65,8 @@ def get_config() -> ConfigDict:
     config.train.accumulate = 2  # batches a step, whose gradients are averaged; released
     config.train.learning_rate = 0.005  # Adam, bottleneck and decoder; paper
     config.train.reconstruction_learning_rate = 0.001  # Adam, APR; paper
-    config.train.average_over = 0.0  # score with weights averaged over the last share of all steps;
-    # 0: with the last weights, paper; 0.1 is ours
+    config.train.average_over = 0.0  # score with weights averaged over this last share of steps;
+    # 0: with the newest ones, paper; 0.05 is ours
     config.train.cache_teacher = True  # keep f_T,n of the training images on the device if it fits
     # when training begins; a run that is continued goes on as it began
     config.train.augment = ()  # of normal images and M_f; none in the paper; student only: knn does
@@ -89,7 +89,7 @@ def get_config() -> ConfigDict:
     config.scoring.levels = (1, 2, 3)  # whose maps are added, Eq. 10
     config.scoring.calibrate = False  # divide each level by its spread on training images; ours
     config.scoring.top_share = 0.0  # image score: mean of the largest values of this share of its
-    # pixels (with tiles: of the pixels of one); 0: the largest, paper; 0.01 is ours
+    # pixels (with tiles: of the pixels of one); 0: the largest, paper
     config.scoring.measure_at = 1024  # tiles: longer side in pixels of maps for metrics, pictures
     config.scoring.heatmaps = True  # write a picture of every test image
     return config

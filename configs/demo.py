@@ -20,7 +20,7 @@ def get_config(variant: str = "robust") -> ConfigDict:
     config.data.held_back = 0.4
     config.data.textures = "scikit-image"
     config.synthesis.gray_textures = True
-    config.train.epochs = 10
+    config.train.epochs = 7
     config.train.accumulate = 1  # few images: the training loss falls faster at the same cost
     config.train.log_every = 1
     return variants.apply(config, variant)
