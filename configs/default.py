@@ -10,8 +10,9 @@ def get_config() -> ConfigDict:
     """The paper's settings, with no data set chosen."""
     config = ConfigDict()
     config.name = "default"  # names the run's directory, runs/NAME, unless --workdir is given
-    config.rows = ()  # variants to run side by side as the rows of one table
-    config.detector = "student"  # trained; knn: nearest neighbours in teacher features; student+knn
+    config.rows = ()  # variants to run side by side as the rows of one table, of FILE.py:paper
+    config.detector = "student"  # trained; knn: nearest neighbours in teacher features;
+    # student+knn: both, the sum of their maps
     config.variant = "paper"  # set by FILE.py:VARIANT; the paper's column that a report shows
     config.seeds = (111,)  # released; a student each, all its randomness follows from its seed
     config.protocol = "final"  # weights to report: after the last step, or best_on_test (paper)
@@ -60,8 +61,8 @@ def get_config() -> ConfigDict:
 
     config.train = ConfigDict()
     config.train.batch_size = 16  # images; released
-    config.train.epochs = 200  # 0: as visits says
-    config.train.visits = 0  # images seen in all; 0: as listed in epochs_by_category
+    config.train.epochs = 200  # passes over the training images; 0: as visits says
+    config.train.visits = 0  # images seen in all, if epochs is 0; 0: epochs_by_category
     config.train.accumulate = 2  # batches a step, whose gradients are averaged; released
     config.train.learning_rate = 0.005  # Adam, bottleneck and decoder; paper
     config.train.reconstruction_learning_rate = 0.001  # Adam, APR; paper

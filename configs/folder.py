@@ -4,6 +4,11 @@
 
 Every layout is described where it is read: ``data/layouts/{own,train_test,table,mask_files}.py``.
 
+It trains on 10,000 images, each as often as it comes (--config.train.visits; of more than 10,000
+parts, or of several categories in one model, name more), and is ``:robust`` unless you name another
+variant. On two CPU cores with --config.encoder.name=efficientnet_lite0 that takes a quarter of an
+hour; the default teacher, WideResNet50-2, is for GPUs.
+
 Textures for the synthesised anomalies are scikit-image's sample photographs unless you name a
 directory with --config.data.textures=DTD. Variants: see ``configs/variants.py``.
 """

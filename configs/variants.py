@@ -1,6 +1,6 @@
 """Named settings that go with any data set: ``--config configs/mvtec.py:NAME``.
 
-paper          the paper as written (default)
+paper          the paper as written, the default but for configs/folder.py and configs/demo.py
 official       the authors' released code, which reports the best epoch on the test images
 rd             plain reverse distillation: no synthesis, no feature fusion, no APR
 rd_fas         the baseline of Table III: reverse distillation with synthesised anomalies

@@ -39,6 +39,7 @@ MINIMA = {
     "scoring.measure_at": 32,
     "student.noise_scale": 0.0,
 }
+SHARES = ("data.held_back", "train.average_over", "scoring.top_share")
 POSITIVE = ("student.temperature", "train.learning_rate", "train.reconstruction_learning_rate")
 
 
@@ -169,5 +170,6 @@ def _check_sequences(config: ConfigDict) -> None:
             f"data.shard is '{config.data.shard}' but data.category is 'all', which is one model; "
             "set --config.data.shard= or name categories."
         )
-    if not 0 <= config.data.held_back < 1:
-        raise UserError(f"data.held_back is {config.data.held_back}, expected 0 to below 1.")
+    for field in SHARES:
+        if not 0 <= get_field(config, field) < 1:
+            raise UserError(f"{field} is {get_field(config, field)}, expected 0 to below 1.")

@@ -47,6 +47,11 @@ def synthesize_every(config: ConfigDict) -> int:
     return config.synthesis.every if config.detector != "knn" else 0
 
 
+def scores_by_training_images(config: ConfigDict) -> bool:
+    """Whether training images set a scale of score maps whenever a detector is loaded."""
+    return config.scoring.calibrate or config.detector == "student+knn"
+
+
 def length_of(config: ConfigDict, category: str) -> Length:
     """How long a category is trained.
 

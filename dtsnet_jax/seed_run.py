@@ -137,7 +137,7 @@ class SeedRun:
         record = self.record() if self.trained_step is not None else {}
         if "learned" not in record:
             record = record | {"learned": learned()}
-        new = record | {"made_from": made_from, "length": list(length), "last_step": last_step}
+        new = record | {"made_from": made_from, "length": length._asdict(), "last_step": last_step}
         if new != record:
             write_json(self._record_file, new)
         wait_for_all("record")

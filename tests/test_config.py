@@ -28,6 +28,9 @@ from tests.helpers import MVTEC_TRAIN_IMAGES, ROOT
         ("train.augment", ("flip",), "'flips', 'quarter_turns', 'rotations', 'brightness'"),
         ("train.augment", ("flips", "flips"), "each once"),
         ("data.held_back", 1.0, "0 to below 1"),
+        ("train.average_over", -0.1, "0 to below 1"),
+        ("scoring.top_share", 1.0, "0 to below 1"),
+        ("train.visits", -1, "0 or more"),
         ("data.held_back_by", "lst", "Did you mean 'last'"),
     ],
 )

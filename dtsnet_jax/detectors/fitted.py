@@ -21,8 +21,6 @@ class Fitted:
 
     Attributes:
       score: (b, height, width, 3) uint8 on the devices to (b, height, width) score maps.
-      good_maps: gives the score maps of some training images, (n, height, width) float32; those of
-        nearest neighbours as if the image had not been learned.
       step: steps that its weights have seen; 0 where there is no training.
       trained_to: the step that training has reached, ``step`` unless an earlier one was chosen.
       seconds: what learning took.
@@ -30,7 +28,6 @@ class Fitted:
     """
 
     score: Callable[[jax.Array], jax.Array]
-    good_maps: Callable[[], np.ndarray]
     step: int
     trained_to: int
     seconds: float

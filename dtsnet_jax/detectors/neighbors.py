@@ -24,6 +24,7 @@ from dtsnet_jax.devices.processes import from_first, is_first, wait_for_all
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.evaluation.scoring import ScoringOptions, upsample
 from dtsnet_jax.inputs.category import CategoryImages
+from dtsnet_jax.inputs.sample import NormalSample
 from dtsnet_jax.keys import stream
 from dtsnet_jax.model.encoder import Features, normalize_images
 from dtsnet_jax.seed_run import SeedRun
@@ -31,7 +32,6 @@ from dtsnet_jax.training.schedule import Length
 from dtsnet_jax.weights.teacher import Teacher
 
 CANDIDATES_PER_CENTER = 10  # the coreset is chosen among so many times its size, drawn at random
-SAMPLE = 64  # training images whose distances to the vectors of all others are stored
 PROJECTED = 128  # dimensions in which centres are chosen (Johnson–Lindenstrauss), as published
 
 
@@ -126,13 +126,12 @@ class NeighborDetector:
             distances = nearest_distance(vectors_of(arrays, images), bank)
             return upsample(distances, image_shape, smoothing)
 
-        def distances_to_others(arrays, bank, owners, image, index):
-            vectors = vectors_of(arrays, image[None])[0]
-            return nearest_distance(vectors, bank, left_out=owners == index)
+        def score_without(arrays, bank, smoothing, left_out, image):
+            distances = nearest_distance(vectors_of(arrays, image[None]), bank, left_out)
+            return upsample(distances, image_shape, smoothing)[0]
 
-        self._image_shape = image_shape
         self._vectors = partial(jax.jit(vectors_of), teacher.arrays)
-        self._distances_to_others = partial(jax.jit(distances_to_others), teacher.arrays)
+        self._score_without = partial(jax.jit(score_without, static_argnums=2), teacher.arrays)
         self._score = partial(jax.jit(score, static_argnums=2), teacher.arrays)
 
     def last_step(self, images: int, length: Length) -> int:
@@ -150,10 +149,9 @@ class NeighborDetector:
         del length, scoring
         started = time.monotonic()
         bank, owners = self._choose_bank(images, run.seed)
-        arrays = {"bank": bank, "good": self._sample_of_others(images, bank, owners)}
         if is_first():
             with partial_path(run.bank) as partial_file, partial_file.open("wb") as file:
-                np.savez(file, **arrays, seconds=time.monotonic() - started)
+                np.savez(file, bank=bank, owners=owners, seconds=time.monotonic() - started)
         wait_for_all("bank")
 
     def load(self, images: CategoryImages, run: SeedRun, scoring: ScoringOptions) -> Fitted:
@@ -162,41 +160,35 @@ class NeighborDetector:
         if not from_first(run.bank.is_file):
             raise UserError(
                 f"'{run.bank}' does not exist; fill it first with --job=train and the same "
-                "--workdir."
+                "--workdir, or where it has been deleted, a new one."
             )
         mesh = self._teacher.mesh
         with np.load(run.bank) as file:
             bank, seconds = replicate(file["bank"], mesh), float(file["seconds"])
-            good = file["good"]
+        return Fitted(partial(self._score, bank, scoring.smoothing), 0, 0, seconds, mesh)
 
-        def good_maps() -> np.ndarray:
-            return np.asarray(upsample(jnp.asarray(good), self._image_shape, scoring.smoothing))
+    def maps_of_others(
+        self, sample: NormalSample, run: SeedRun, scoring: ScoringOptions
+    ) -> Float[np.ndarray, "n height width"]:
+        """Score maps of training images as if their photographs had not been learned.
 
-        score = partial(self._score, bank, scoring.smoothing)
-        return Fitted(score, good_maps, 0, 0, seconds, mesh)
-
-    def _sample_of_others(
-        self, images: CategoryImages, bank: np.ndarray, owners: np.ndarray
-    ) -> Float[np.ndarray, "n h w"]:
-        """Distances of some training images to those vectors that come from other images.
-
-        Of a single image there are no others; its distances are then to its own vectors.
+        Vectors of an image's own photograph are left out, unless the bank has no others.
         """
-        normal, mesh = images.training.normal, self._teacher.mesh
-        bank, owners = replicate(bank, mesh), replicate(owners, mesh)
-        chosen = np.linspace(0, len(normal) - 1, min(SAMPLE, len(normal))).round().astype(int)
-        own = [index if len(normal) > 1 else -1 for index in chosen]
-        return np.stack(
-            [
-                fetch(self._distances_to_others(bank, owners, normal[index], left_out))
-                for index, left_out in zip(chosen, own, strict=True)
-            ]
-        )
+        mesh = self._teacher.mesh
+        with np.load(run.bank) as file:
+            bank, owners = replicate(file["bank"], mesh), file["owners"]
+        maps = []
+        for image, owner in zip(sample.images, sample.owners, strict=True):
+            own = owners == owner
+            maps.append(
+                fetch(self._score_without(bank, scoring.smoothing, own & ~own.all(), image))
+            )
+        return np.stack(maps)
 
     def _choose_bank(
         self, images: CategoryImages, seed: int
     ) -> tuple[Float[np.ndarray, "m d"], Int[np.ndarray, "m"]]:
-        """The vectors that are kept, and the number of the training image that each is of."""
+        """The vectors that are kept, and the number of the photograph that each is of."""
         normal = images.training.normal
         generator = np.random.default_rng(seed)
         per_image = -(-self._coreset_size * CANDIDATES_PER_CENTER // len(normal))
@@ -209,7 +201,7 @@ class NeighborDetector:
             for one in vectors.reshape(len(batch), -1, vectors.shape[-1]):
                 parts.append(generator.permutation(one)[:per_image])
         candidates = np.concatenate(parts)
-        owners = np.repeat(np.arange(len(parts)), len(parts[0]))  # as many of every image
+        owners = np.repeat(images.owners(), len(parts[0]))  # as many of every image
         count = min(self._coreset_size, len(candidates))
         print(
             f"{images.catalog.category}: choosing {count} of {len(candidates)} vectors "

@@ -5,7 +5,6 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from dtsnet_jax.detectors.fitted import Fitted
 from dtsnet_jax.devices.mesh import map_batches
@@ -22,7 +21,7 @@ from dtsnet_jax.training.progress import read_records
 from dtsnet_jax.training.schedule import Length, Schedule
 from dtsnet_jax.training.step import PyTree, TrainState
 
-CALIBRATION_IMAGES = 64
+SAMPLE = 64  # training images that bring maps to one scale
 
 
 class StudentDetector:
@@ -32,7 +31,7 @@ class StudentDetector:
         self.programs, self._schedule, self._image_shape = programs, schedule, image_shape
 
     def last_step(self, images: int, length: Length) -> int:
-        """The step that ends the last epoch."""
+        """The step that ends the training."""
         return self._schedule.epoch_ends(images, length)[-1]
 
     def fit(
@@ -42,12 +41,12 @@ class StudentDetector:
         *,
         length: Length,
         scoring: ScoringOptions,
-        measured: Callable[[Fitted], Fitted] = lambda student: student,
+        as_measured: Callable[[Fitted], Fitted] = lambda student: student,
     ) -> None:
-        """Trains one student; ``measured`` makes of it what is measured during training."""
+        """Trains one student; ``as_measured`` makes of it what is measured during training."""
 
         def measure_state(state: TrainState) -> dict[str, float]:
-            scored = measured(self.fitted(state.scoring, images, scoring))
+            scored = as_measured(self.fitted(state.scoring, images, scoring))
             test = images.test
             scores = test.score(scored.score_maps, scoring)
             return measure(test.labels, test.masks, scores, judged=test.judged)["metrics"]
@@ -102,7 +101,7 @@ class StudentDetector:
         levels = partial(programs.level_step, *weights, programs.teacher.arrays)
         mesh, scales = programs.teacher.mesh, jnp.ones(3)
         if scoring.calibrate:
-            sample = images.normal_sample(CALIBRATION_IMAGES)
+            sample = images.normal_sample(SAMPLE).images
             maps = map_batches(levels, sample, batch_size=scoring.batch_size, mesh=mesh)
             scales = jnp.array([level.std() for level in maps])
         score_map = jitted_score_map(self._image_shape, scoring.smoothing, scoring.levels)
@@ -110,9 +109,4 @@ class StudentDetector:
         def score(batch: jax.Array) -> jax.Array:
             return score_map(levels(batch), scales)
 
-        def good_maps() -> np.ndarray:
-            sample = images.normal_sample(CALIBRATION_IMAGES)
-            return map_batches(score, sample, batch_size=scoring.batch_size, mesh=mesh)
-
-        about = {"step": 0, "trained_to": 0, "seconds": 0.0} | about
-        return Fitted(score, good_maps, mesh=mesh, **about)
+        return Fitted(score, mesh=mesh, **{"step": 0, "trained_to": 0, "seconds": 0.0} | about)

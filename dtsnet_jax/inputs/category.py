@@ -28,6 +28,7 @@ from dtsnet_jax.inputs.evaluation import (
     stitching_bytes,
 )
 from dtsnet_jax.inputs.options import pixel_options, synthesis_options
+from dtsnet_jax.inputs.sample import NormalSample, array_owners, decode_sample
 
 
 class CategoryImages:
@@ -275,22 +276,22 @@ class CategoryImages:
         key = ("test", self.catalog.category, frame, options, tuple(regions or ()))
         return self._keep(key, decode)
 
-    def normal_sample(self, count: int) -> np.ndarray:
+    def normal_sample(self, count: int) -> NormalSample:
         """At most ``count`` of the training images, evenly spread over them.
 
-        Returns:
-          (m, height, width, 3) uint8.
+        Raises:
+          UserError: as for ``training``.
         """
-        enough = -(-count * len(self._training_paths) // self.training_count)  # photographs
-        paths = _spread(self._training_paths, enough)
-        images = decode_images(paths, self._options, what="training images").images
-        return images if len(images) <= count else np.stack(_spread(images, count))
+        regions = self._region_files(self.catalog.train)
+        return decode_sample(self._training_paths, regions, count, self._options)
 
+    def owners(self) -> np.ndarray:
+        """Of every image in ``training`` the number of its photograph, of which it may be a tile.
 
-def _spread(values: Sequence, count: int) -> list:
-    """At most ``count`` values, evenly spread over all."""
-    chosen = np.unique(np.linspace(0, len(values) - 1, min(count, len(values))).round())
-    return [values[int(index)] for index in chosen]
+        Raises:
+          UserError: a photograph is smaller than a tile.
+        """
+        return array_owners(self._training_paths, self._options)
 
 
 def _plan(parts: dict[str, int]) -> None:

@@ -107,7 +107,7 @@ class EvaluationImages:
                 looked_at = maps
             else:
                 maps = np.where(self.valid, maps, np.float32(0))
-                looked_at = map(np.ndarray.__getitem__, maps, self.valid)
+                looked_at = (one[valid] for one, valid in zip(maps, self.valid, strict=True))
             scores = [mean_of_largest(values, share) for values in looked_at]
             return Scores(maps, np.array(scores, np.float32), self.valid)
         count = len(self.catalog.test)

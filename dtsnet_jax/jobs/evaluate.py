@@ -7,7 +7,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from data.catalog import Catalog
-from dtsnet_jax.config import length_of
+from dtsnet_jax.config import length_of, scores_by_training_images
 from dtsnet_jax.detectors.detector import scoring_options
 from dtsnet_jax.detectors.fitted import Fitted
 from dtsnet_jax.devices.processes import is_first
@@ -123,13 +123,13 @@ def _check_record(
       UserError: the teacher, the length of training or, where it matters, training images differ.
     """
     length = length_of(row.config, learned.catalog.category)
-    if record["length"] != list(length):
+    if record["length"] != length._asdict():
         raise UserError(
-            f"'{trained.directory}' was to be trained for {Length(*record['length'])}, but "
+            f"'{trained.directory}' was to be trained for {Length(**record['length'])}, but "
             f"{length} are asked for; --job=train continues it."
         )
     wanted = {"settings": settings_digest(row.config), "teacher": table.teacher(row).digest}
-    if row.config.scoring.calibrate or row.config.detector == "student+knn":
+    if scores_by_training_images(row.config):
         wanted["training images"] = learned.training_digest
     for what, digest in wanted.items():
         if record["made_from"][what] != digest:

@@ -61,7 +61,7 @@ def _finished(row: Row, category: str, learns: str) -> list[tuple[SeedRun, dict 
         run, trained = row.run.seed_run(category, seed), row.trained_in.seed_run(learns, seed)
         record = trained.record()
         result = None
-        if record and record["length"] == list(length_of(row.config, learns)):
+        if record and record["length"] == length_of(row.config, learns)._asdict():
             result = run.result(
                 record["last_step"],
                 weights=record["made_from"],

@@ -54,7 +54,8 @@ class Schedule:
     def epoch_ends(self, images: int, length: Length) -> list[int]:
         """The step that ends each epoch of so many images; it may reach into the next one.
 
-        Where a number of visits says how long to train, the last epoch may be cut short.
+        Where a number of visits says how long to train, the last epoch may be cut short, and counts
+        as one.
         """
         visits = length.epochs * images or length.visits
         ends = range(images, visits + images, images)
