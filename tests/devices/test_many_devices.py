@@ -105,7 +105,13 @@ def free_port():
 
 
 STEPS = 8
-LONGER = {"train.batch_size": 8, "train.epochs": STEPS, "train.learning_rate": 5e-4}
+LONGER = {
+    "detector": "student+knn",
+    "knn.coreset_size": 40,
+    "train.batch_size": 8,
+    "train.epochs": STEPS,
+    "train.learning_rate": 5e-4,
+}
 
 # The command line, which ends when the second process gets a signal, and the same job once more.
 STOPPED_AND_CONTINUED = """
