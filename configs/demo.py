@@ -1,4 +1,4 @@
-"""Real solar cells and real ImageNet weights, both from pip: about ten minutes on a laptop.
+"""Real solar cells and real ImageNet weights, both from pip: about ten minutes on two CPU cores.
 
     python launch.py --config configs/demo.py
 

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from dtsnet_jax.report.table import METRICS
 
 PROTOCOLS = {
-    "final": "final: the weights after the last step, chosen without the test images",
+    "final": "final: the weights that training ended with, chosen without the test images",
     "best_on_test": "BEST ON TEST: of several measurements on the test images the best one is "
     "reported, as in the paper; too optimistic, only for comparison with it",
 }

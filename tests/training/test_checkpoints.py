@@ -1,0 +1,26 @@
+"""Checkpoints give back what was saved, with averages and without."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from dtsnet_jax.training.checkpoints import Checkpoints, load_state, load_weights
+from dtsnet_jax.training.step import TrainState
+from tests.helpers import assert_same_state
+
+
+def tree(number):
+    return {"a": jnp.full((2, 3), number), "b": {"c": jnp.full(4, number + 0.5)}}
+
+
+@pytest.mark.parametrize("average", [None, (tree(4.0), tree(5.0))])
+def test_a_state_is_given_back_and_its_scoring_weights_alone(tmp_path, average):
+    state = TrainState(jnp.int32(7), tree(1.0), tree(2.0), tree(3.0), average)
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        checkpoints.save(7, state)
+    like = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
+    )
+    assert_same_state(load_state(tmp_path, 7, like), state)
+    assert_same_state(load_weights(tmp_path, 7, like), state.scoring)
+    assert state.scoring == (average or (state.params, state.batch_stats))
