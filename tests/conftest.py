@@ -79,7 +79,9 @@ def shared_programs():
             return kept[key]
 
         def build_programs(config, its_teacher):
-            key = (id(its_teacher), config.student.to_json(), config.train.learning_rate)
+            train = config.train
+            key = (id(its_teacher), config.student.to_json())
+            key += (train.learning_rate, train.average_over)
             if key not in kept:
                 kept[key] = programs(config, its_teacher)
             return kept[key]

@@ -4,8 +4,8 @@ Both rest on the same teacher, but a student answers with what it can reconstruc
 with what has been seen, so they err on different images.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import jax
 import numpy as np
@@ -17,7 +17,6 @@ from dtsnet_jax.devices.processes import from_first
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.evaluation.scoring import ScoringOptions
 from dtsnet_jax.inputs.category import CategoryImages
-from dtsnet_jax.inputs.sample import NormalSample
 from dtsnet_jax.seed_run import SeedRun
 from dtsnet_jax.training.schedule import Length
 
@@ -46,34 +45,25 @@ class FusedDetector:
         student = self._student.load(images, run, scoring)
         return self._added(images, run, scoring)(student)
 
-    def _added(self, images: CategoryImages, run: SeedRun, scoring: ScoringOptions) -> partial:
+    def _added(
+        self, images: CategoryImages, run: SeedRun, scoring: ScoringOptions
+    ) -> Callable[[Fitted], Fitted]:
         """The function from the student to both together, with neighbours that are loaded."""
         sample = images.normal_sample(SAMPLE)
         neighbors = self._neighbors.load(images, run, scoring)
         maps = self._neighbors.maps_of_others(sample, run, scoring)
-        return partial(
-            _sum,
-            neighbors=neighbors,
-            neighbors_unit=unit(maps, sample.valid),
-            sample=sample,
-            batch_size=scoring.batch_size,
-        )
+        neighbors_unit = unit(maps, sample.valid)
 
+        def add(student: Fitted) -> Fitted:
+            maps = student.score_maps(sample.images, batch_size=scoring.batch_size)
+            student_unit = unit(maps, sample.valid)
 
-def _sum(
-    student: Fitted,
-    *,
-    neighbors: Fitted,
-    neighbors_unit: float,
-    sample: NormalSample,
-    batch_size: int,
-) -> Fitted:
-    student_unit = unit(student.score_maps(sample.images, batch_size=batch_size), sample.valid)
+            def score(batch: jax.Array) -> jax.Array:
+                return student.score(batch) / student_unit + neighbors.score(batch) / neighbors_unit
 
-    def score(images: jax.Array) -> jax.Array:
-        return student.score(images) / student_unit + neighbors.score(images) / neighbors_unit
+            return replace(student, score=score, seconds=student.seconds + neighbors.seconds)
 
-    return replace(student, score=score, seconds=student.seconds + neighbors.seconds)
+        return add
 
 
 def unit(maps: np.ndarray, valid: np.ndarray | None) -> float:

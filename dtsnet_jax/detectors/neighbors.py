@@ -122,16 +122,11 @@ class NeighborDetector:
             normalized = normalize_images(images, teacher.backbone)
             return patch_vectors(nnx.merge(graph, arrays)(normalized), levels)
 
-        def score(arrays, bank, smoothing, images):
-            distances = nearest_distance(vectors_of(arrays, images), bank)
+        def score(arrays, bank, smoothing, images, left_out=None):
+            distances = nearest_distance(vectors_of(arrays, images), bank, left_out)
             return upsample(distances, image_shape, smoothing)
 
-        def score_without(arrays, bank, smoothing, left_out, image):
-            distances = nearest_distance(vectors_of(arrays, image[None]), bank, left_out)
-            return upsample(distances, image_shape, smoothing)[0]
-
         self._vectors = partial(jax.jit(vectors_of), teacher.arrays)
-        self._score_without = partial(jax.jit(score_without, static_argnums=2), teacher.arrays)
         self._score = partial(jax.jit(score, static_argnums=2), teacher.arrays)
 
     def last_step(self, images: int, length: Length) -> int:
@@ -180,10 +175,9 @@ class NeighborDetector:
         maps = []
         for image, owner in zip(sample.images, sample.owners, strict=True):
             own = owners == owner
-            maps.append(
-                fetch(self._score_without(bank, scoring.smoothing, own & ~own.all(), image))
-            )
-        return np.stack(maps)
+            left_out = own & ~own.all()
+            maps.append(fetch(self._score(bank, scoring.smoothing, image[None], left_out)))
+        return np.concatenate(maps)
 
     def _choose_bank(
         self, images: CategoryImages, seed: int

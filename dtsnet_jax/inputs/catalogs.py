@@ -1,7 +1,6 @@
 """The files that a configuration chooses."""
 
 from dataclasses import replace
-from functools import partial
 
 from ml_collections import ConfigDict
 
@@ -28,13 +27,12 @@ def chosen_catalogs(config: ConfigDict) -> list[Catalog]:
     )
     if config.data.shard:
         index, count = parse_shard(config.data.shard)
-        catalogs = share_catalogs(catalogs, count, partial(_visits, config))[index]
+
+        def visits(catalog: Catalog) -> int:
+            return length_of(config, catalog.category).images_seen(len(catalog.train))
+
+        catalogs = share_catalogs(catalogs, count, visits)[index]
     return [_inspected(catalog, config) for catalog in catalogs]
-
-
-def _visits(config: ConfigDict, catalog: Catalog) -> int:
-    length = length_of(config, catalog.category)
-    return length.visits or length.epochs * len(catalog.train)
 
 
 def _inspected(catalog: Catalog, config: ConfigDict) -> Catalog:

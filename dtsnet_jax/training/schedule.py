@@ -16,6 +16,10 @@ class Length(NamedTuple):
     epochs: int
     visits: int
 
+    def images_seen(self, images: int) -> int:
+        """How many images are seen where there are so many."""
+        return self.visits or self.epochs * images
+
     def __str__(self) -> str:
         return f"{self.epochs} epochs" if self.epochs else f"{self.visits} image visits"
 
@@ -57,7 +61,7 @@ class Schedule:
         Where a number of visits says how long to train, the last epoch may be cut short, and counts
         as one.
         """
-        visits = length.epochs * images or length.visits
+        visits = length.images_seen(images)
         ends = range(images, visits + images, images)
         return [-(-min(end, visits) // self.images_a_step) for end in ends]
 
