@@ -22,10 +22,27 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; runs/NAME
 _JOB = flags.DEFINE_enum(
     "job",
     "train",
-    ["prepare", "preview", "train", "evaluate", "report"],
-    "prepare the data, preview the synthesis, train (and evaluate), evaluate a trained run, or "
-    "merge the results of several launches into one report.",
+    ["prepare", "preview", "train", "evaluate", "report", "predict"],
+    "prepare the data, preview the synthesis, train (and evaluate), evaluate a trained run, "
+    "merge the results of several launches into one report, or score new photographs.",
 )
+_IMAGES = flags.DEFINE_string(
+    "images", None, "predict: a file, a directory, a pattern, or - for paths from standard input."
+)
+_OUT = flags.DEFINE_string(
+    "out", None, "predict: where to write; WORKDIR/predictions if not given."
+)
+_CATEGORY = flags.DEFINE_string("category", None, "predict: which one of a run with several.")
+_FALSE_ALARMS = flags.DEFINE_float(
+    "false_alarms", None, "predict: in place of the run's threshold.false_alarms."
+)
+_REVIEW = flags.DEFINE_float("review", None, "predict: in place of the run's threshold.review.")
+_WATCH = flags.DEFINE_bool("watch", False, "predict: go on with images that appear in a directory.")
+_SORT = flags.DEFINE_enum(
+    "sort", "", ["", "copy", "move"], "predict: images into OUT/OK, OUT/review, OUT/NG, OUT/error."
+)
+_HEATMAPS = flags.DEFINE_bool("heatmaps", True, "predict: write a picture of every image.")
+_FAIL_ON_NG = flags.DEFINE_bool("fail_on_ng", False, "predict: exit with code 3 if a part is NG.")
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of the first of the processes.")
 _PROCESSES = flags.DEFINE_integer("processes", None, "How many processes train together.")
 _PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0 on.")
@@ -43,6 +60,10 @@ def run_job() -> None:
     if not jax.config.jax_compilation_cache_dir:  # unless the environment names one
         jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    if _JOB.value == "predict":
+        choose_cpu_convolutions()
+        _predict()
+        return
     if _CONFIG.value is None and (_WORKDIR.value is None or _JOB.value not in OF_A_RUN):
         raise UserError("--config is missing; try --config configs/demo.py, or see README.md.")
     choose_cpu_convolutions()
@@ -50,6 +71,34 @@ def run_job() -> None:
     end_on_signals()  # again: to connect processes, JAX takes SIGTERM for itself
     config = _CONFIG.value or Run(Path(_WORKDIR.value)).config()
     do_job(_JOB.value, config, Path(_WORKDIR.value or Path("runs") / config.name))
+
+
+def _predict() -> None:
+    from dtsnet_jax.jobs.predict import predict
+    from dtsnet_jax.prediction.detectors import Detectors
+    from dtsnet_jax.prediction.line import PredictionOptions
+
+    workdir = _WORKDIR.value or (_CONFIG.value and Path("runs") / _CONFIG.value.name)
+    if workdir is None or _IMAGES.value is None:
+        missing = "--workdir" if workdir is None else "--images"
+        raise UserError(f"{missing} is missing; try --job=predict --workdir=RUN --images=DIR.")
+    detectors = Detectors(
+        Path(workdir),
+        category=_CATEGORY.value,
+        false_alarms=_FALSE_ALARMS.value,
+        review=_REVIEW.value,
+    )
+    directory = Path(workdir) if Path(workdir).is_dir() else Path(workdir).parent
+    options = PredictionOptions(
+        images=_IMAGES.value,
+        out=Path(_OUT.value) if _OUT.value else directory / "predictions",
+        watch=_WATCH.value,
+        sort=_SORT.value,
+        heatmaps=_HEATMAPS.value,
+    )
+    counts = predict(detectors, options)
+    if _FAIL_ON_NG.value and counts["NG"]:
+        sys.exit(3)
 
 
 def main(_: list[str]) -> None:

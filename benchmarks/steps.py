@@ -23,7 +23,7 @@ from flax import nnx
 
 from benchmarks.work import multiply_adds, peak_flops
 from configs import default
-from dtsnet_jax.detectors.detector import build_programs, compute_dtype
+from dtsnet_jax.detectors.learner import build_programs, compute_dtype
 from dtsnet_jax.devices.mesh import split_batch, split_whole
 from dtsnet_jax.devices.processes import choose_cpu_convolutions
 from dtsnet_jax.evaluation.scoring import jitted_score_map
@@ -87,7 +87,7 @@ class Ours:
     def score(self, images: jax.Array) -> jax.Array:
         """Score maps."""
         state, arrays = self.state, self.teacher.arrays
-        levels = self.programs.level_step(state.params, state.batch_stats, arrays, images)
+        levels, _ = self.programs.level_step(state.params, state.batch_stats, arrays, images)
         return self.score_map(levels, (1, 1, 1))
 
     def multiply_adds(self) -> tuple[int, int]:

@@ -46,6 +46,7 @@ def get_config() -> ConfigDict:
     config.data.region = ""  # where to look: a mask for all images, or a directory of masks
     config.data.held_back = 0.2  # folder, elpv: share of the good images that is kept for testing
     config.data.held_back_by = "spread"  # over the order of names; or group, or last by name
+    config.data.calibration = 0.0  # share of the training images that thresholds rest on instead
     config.data.invert_masks = False  # True: zero marks the defect
     config.data.textures = "dtd"  # dtd: by TFDS; a directory; scikit-image: its photographs; paper
     config.data.foreground = "none"  # M_f: isnet (paper), threshold, none, or a directory of masks
@@ -83,6 +84,10 @@ def get_config() -> ConfigDict:
     config.knn = ConfigDict()
     config.knn.levels = (2, 3)  # whose features are joined; PatchCore
     config.knn.coreset_size = 10000  # vectors that are kept of the good images
+
+    config.threshold = ConfigDict()  # of predictions; may be changed without training or measuring
+    config.threshold.false_alarms = 0.01  # share of good parts that may be called NG
+    config.threshold.review = 0.05  # share of good parts to be looked at, these included; 0: none
 
     config.scoring = ConfigDict()
     config.scoring.batch_size = 16  # images

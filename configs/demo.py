@@ -18,6 +18,7 @@ def get_config(variant: str = "robust") -> ConfigDict:
     config.data.name = "elpv"
     config.data.category = "mono"
     config.data.held_back = 0.4
+    config.data.calibration = 0.1
     config.data.textures = "scikit-image"
     config.synthesis.gray_textures = True
     config.train.epochs = 7

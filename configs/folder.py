@@ -23,6 +23,7 @@ def get_config(variant: str = "robust") -> ConfigDict:
     config = default.get_config()
     config.name = "folder"
     config.data.name = "folder"
+    config.data.calibration = 0.1
     config.data.textures = "scikit-image"
     config.train.epochs = 0
     config.train.visits = 10_000

@@ -57,6 +57,7 @@ class Catalog:
       category: its name.
       train: good images to learn from.
       test: images to score; may be empty.
+      calibration: good images that are neither learned from nor tested on: what thresholds rest on.
       ignored: files that lie among the images but are none.
       notes: what else the user should know of what was found, a line each.
       texture: the images are filled by a surface; there is no background to leave out.
@@ -70,6 +71,7 @@ class Catalog:
     notes: tuple[str, ...] = ()
     texture: bool = False
     parts: tuple["Catalog", ...] = ()
+    calibration: tuple[Sample, ...] = ()
 
     def __post_init__(self):
         if len(self.train) < 2:
@@ -87,14 +89,15 @@ class Catalog:
     def describe(self) -> str:
         """Counts per split and kind, with the first file of each, one line a kind."""
         lines = [f"{self.category}: what was found"]
-        for split, samples in (("train", self.train), ("test", self.test)):
+        splits = {"train": self.train, "calibration": self.calibration, "test": self.test}
+        for split, samples in splits.items():
             for defect, count in sorted(Counter(s.defect for s in samples).items()):
                 first = next(s.path for s in samples if s.defect == defect)
-                lines.append(f"  {split:<5} {defect:<20} {count:>6}  first: {first}")
+                lines.append(f"  {split:<11} {defect:<20} {count:>6}  first: {first}")
         if not self.test:
-            lines.append("  test  none: the model is trained, nothing can be measured")
+            lines.append("  test        none: the model is trained, nothing can be measured")
         else:
-            lines.append(f"  masks {self._describe_masks()}")
+            lines.append(f"  masks       {self._describe_masks()}")
         if self.ignored:
             names = ", ".join(str(path) for path in self.ignored[:3])
             more = ", …" if len(self.ignored) > 3 else ""
@@ -120,6 +123,7 @@ def unite(catalogs: Sequence[Catalog]) -> Catalog:
         tuple(sample for catalog in catalogs for sample in catalog.train),
         tuple(sample for catalog in catalogs for sample in catalog.test),
         parts=tuple(catalogs),
+        calibration=tuple(sample for catalog in catalogs for sample in catalog.calibration),
     )
 
 

@@ -1,4 +1,4 @@
-"""Which good images are kept for testing where nobody has said it."""
+"""Which good images are kept for testing, where nobody has said it, and for calibration."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,8 +19,9 @@ def hold_back(
     *,
     train: Sequence[Sample] = (),
     test: Sequence[Sample] = (),
+    field: str = "data.held_back",
 ) -> tuple[list[Sample], list[Sample]]:
-    """Splits good images into those to learn from and those to test on.
+    """Splits good images into those to learn from and those to keep for something else.
 
     Args:
       samples: in the order of their names.
@@ -31,9 +32,10 @@ def hold_back(
         would give each other away; 'last' takes the end, for images in the order of time.
       train: further images that are learned from, whose groups are not held back.
       test: further images that are tested on, whose groups are held back first.
+      field: of the configuration, which says the share.
 
     Returns:
-      The images to learn from and those to test on, each in the order given.
+      The images to learn from and those held back, each in the order given.
 
     Raises:
       UserError: fewer than two images remain to learn from; by group, but there is only one.
@@ -53,7 +55,7 @@ def hold_back(
     learned = [sample for sample, out in zip(samples, held, strict=True) if not out]
     if any(held) and len(train) + len(learned) < 2:
         raise UserError(
-            f"data.held_back={share} leaves {len(learned)} training images of {total} "
+            f"{field}={share} leaves {len(learned)} training images of {total} "
             f"('{samples[0].path}' is the first); at least 2 are needed: hold back less, or add "
             "good images."
         )

@@ -152,6 +152,33 @@ def open_rgb(path: Path, options: PixelOptions, *, at_least: Size | None = None)
         return Photograph(upright if upright.mode == "RGB" else upright.convert("RGB"), False)
 
 
+def convert_image(source: Image.Image | np.ndarray, options: PixelOptions) -> Image.Image:
+    """Brings what has been decoded already to 8-bit RGB, as ``open_rgb`` does with files.
+
+    Args:
+      source: an image; or an array (height, width), (height, width, 3) or (height, width, 4) of
+        uint8 or uint16, RGB; alpha is dropped.
+      options: of these ``bit_depth``.
+
+    Raises:
+      UserError: it is of another kind, or empty.
+    """
+    if isinstance(source, Image.Image) and source.mode not in (*_DEEP_MODES, "F"):
+        return _upright(source, _orientation(source)).convert("RGB")
+    values = np.asarray(source)
+    shape = values.shape
+    colours = shape[2:] in ((), (3,), (4,))
+    if len(shape) not in (2, 3) or not colours or not values.size or values.dtype.kind not in "ui":
+        raise UserError(
+            f"the image is an array {shape} of {values.dtype}, expected (height, width), (height, "
+            "width, 3) or (height, width, 4) of uint8 or uint16."
+        )
+    values = values[..., :3] if len(shape) == 3 else values
+    if values.dtype == np.uint8:
+        return Image.fromarray(values).convert("RGB")
+    return _scaled(values, options.bit_depth, 1).image
+
+
 def _check_size(image: Image.Image, path: Path, max_megapixels: float) -> float:
     megapixels = image.width * image.height / 1e6
     if megapixels > max_megapixels:

@@ -39,7 +39,10 @@ MINIMA = {
     "scoring.measure_at": 32,
     "student.noise_scale": 0.0,
 }
-SHARES = ("data.held_back", "train.average_over", "scoring.top_share")
+SHARES = (
+    "data.held_back", "data.calibration", "train.average_over", "scoring.top_share",
+    "threshold.review",
+)  # fmt: skip
 POSITIVE = ("student.temperature", "train.learning_rate", "train.reconstruction_learning_rate")
 
 
@@ -169,6 +172,17 @@ def _check_sequences(config: ConfigDict) -> None:
         raise UserError(
             f"data.shard is '{config.data.shard}' but data.category is 'all', which is one model; "
             "set --config.data.shard= or name categories."
+        )
+    if not 0 < config.threshold.false_alarms < 1:
+        raise UserError(
+            f"threshold.false_alarms is {config.threshold.false_alarms}, expected more than 0 and "
+            "less than 1."
+        )
+    if 0 < config.threshold.review < config.threshold.false_alarms:
+        raise UserError(
+            f"threshold.review is {config.threshold.review}, less than threshold.false_alarms, "
+            f"which is {config.threshold.false_alarms}; a part that is NG is to be looked at too: "
+            "set it to more, or to 0 for no review."
         )
     for field in SHARES:
         if not 0 <= get_field(config, field) < 1:

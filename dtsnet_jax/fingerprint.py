@@ -32,6 +32,7 @@ ELSEWHERE = (
     "train.checkpoint_minutes",
     "train.keep_checkpoints",
     "epochs_by_category.",
+    "threshold.",
     "scoring.",
 )
 # Of these the following name files, of which rows of one table have to have the same.

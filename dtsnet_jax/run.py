@@ -8,6 +8,7 @@ WORKDIR/CATEGORY/seed-N/checkpoints/STEP  (bank.npz of the nearest neighbours)
 WORKDIR/CATEGORY/seed-N/best/STEP         of the protocol 'best_on_test'
 WORKDIR/CATEGORY/seed-N/metrics.jsonl     and TensorBoard's events
 WORKDIR/CATEGORY/seed-N/result.json       and the pictures: gallery/, heatmaps/
+WORKDIR/CATEGORY/seed-N/detector.safetensors  what scores new photographs
 WORKDIR/.locks                            keeps launches from disturbing each other
 """
 

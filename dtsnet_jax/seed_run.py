@@ -60,6 +60,11 @@ class SeedRun:
         return self.directory / "bank.npz"
 
     @property
+    def detector(self) -> Path:
+        """What scores new photographs, see ``dtsnet_jax.prediction.saved``."""
+        return self.directory / "detector.safetensors"
+
+    @property
     def gallery(self) -> Path:
         """The pictures of the report."""
         return self.directory / "gallery"
@@ -187,17 +192,20 @@ class SeedRun:
             remove_abandoned(self.directory)
 
     def result(self, last_step: int, **made_from: object) -> dict | None:
-        """The stored result, None if it is damaged or not that of these weights at this step.
+        """The stored result; None if it is damaged, not that of these weights, or has no detector.
 
         Args:
           last_step: the step that the weights were to reach.
           made_from: the parts of its 'made_from' that have to be as given.
         """
         result = from_first(self._read_result)
-        if result is None or not result["trained_to"] == result["last_step"] == last_step:
+        if result is None or not from_first(self.detector.is_file):
+            return None
+        if not result["trained_to"] == result["last_step"] == last_step:
             return None
         stored = result["made_from"]
-        return result if all(stored[name] == value for name, value in made_from.items()) else None
+        same = all(stored.get(name) == value for name, value in made_from.items())
+        return result if same else None
 
     def _read_result(self) -> dict | None:
         with suppress(UserError):  # it can be measured again

@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dtsnet_jax.detectors import detector
+from dtsnet_jax.detectors import learner
 from dtsnet_jax.jobs import table
 from tests import miniature
 from tests.helpers import photograph
@@ -70,7 +70,7 @@ def shared_programs():
     """
     kept = {}
     with pytest.MonkeyPatch.context() as patch:
-        teacher, programs = table.load_teacher, detector.build_programs
+        teacher, programs = table.load_teacher, learner.build_programs
 
         def load_teacher(name, weights, *, dtype=None):
             key = (name, weights, dtype)
@@ -87,5 +87,5 @@ def shared_programs():
             return kept[key]
 
         patch.setattr(table, "load_teacher", load_teacher)
-        patch.setattr(detector, "build_programs", build_programs)
+        patch.setattr(learner, "build_programs", build_programs)
         yield programs

@@ -12,7 +12,7 @@ from PIL import Image
 
 from configs import folder
 from data.options import PixelOptions
-from dtsnet_jax.detectors import detector
+from dtsnet_jax.detectors import learner
 from dtsnet_jax.evaluation.scoring import ScoringOptions
 from dtsnet_jax.jobs import table
 from dtsnet_jax.model.backbones import BACKBONES
@@ -38,6 +38,7 @@ SMALL = {
     "encoder.name": "tiny",
     "encoder.weights": str(tiny.WEIGHTS),
     "data.image_size": 32,
+    "data.calibration": 0.0,
     "train.batch_size": 4,
     "train.accumulate": 1,
     "train.epochs": 4,
@@ -138,7 +139,7 @@ def final_state(workdir, category="parts"):
     run = seed_run(workdir, category)
     config = small_config("")
     teacher = table.load_teacher(config.encoder.name, config.encoder.weights)
-    programs = detector.build_programs(config, teacher)
+    programs = learner.build_programs(config, teacher)
     state = load_state(run.checkpoints, newest_step(run.checkpoints), programs.abstract_state())
     return jax.tree.map(np.asarray, state)
 

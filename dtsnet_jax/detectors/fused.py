@@ -1,4 +1,4 @@
-"""The student and the nearest neighbours as one detector: their score maps are added.
+"""The student and the nearest neighbours as one: their score maps are added.
 
 Both rest on the same teacher, but a student answers with what it can reconstruct and neighbours
 with what has been seen, so they err on different images.
@@ -6,13 +6,15 @@ with what has been seen, so they err on different images.
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from dtsnet_jax.detectors.fitted import Fitted
-from dtsnet_jax.detectors.neighbors import NeighborDetector
-from dtsnet_jax.detectors.student import SAMPLE, StudentDetector
+from dtsnet_jax.detectors.fitted import Answer, Fitted, Parts
+from dtsnet_jax.detectors.neighbors import NeighborLearner
+from dtsnet_jax.detectors.student import SAMPLE, StudentLearner
 from dtsnet_jax.devices.processes import from_first
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.evaluation.scoring import ScoringOptions
@@ -21,10 +23,10 @@ from dtsnet_jax.seed_run import SeedRun
 from dtsnet_jax.training.schedule import Length
 
 
-class FusedDetector:
-    """Learns both, as ``dtsnet_jax.detectors.fitted.Detector`` says."""
+class FusedLearner:
+    """Learns both, as ``dtsnet_jax.detectors.fitted.Learner`` says."""
 
-    def __init__(self, student: StudentDetector, neighbors: NeighborDetector):
+    def __init__(self, student: StudentLearner, neighbors: NeighborLearner):
         self._student, self._neighbors = student, neighbors
 
     def last_step(self, images: int, length: Length) -> int:
@@ -56,14 +58,20 @@ class FusedDetector:
 
         def add(student: Fitted) -> Fitted:
             maps = student.score_maps(sample.images, batch_size=scoring.batch_size)
-            student_unit = unit(maps, sample.valid)
-
-            def score(batch: jax.Array) -> jax.Array:
-                return student.score(batch) / student_unit + neighbors.score(batch) / neighbors_unit
-
-            return replace(student, score=score, seconds=student.seconds + neighbors.seconds)
+            units = jnp.array([unit(maps, sample.valid), neighbors_unit])
+            parts = neighbors.parts | student.parts | {"units": units}
+            answer = partial(self.answer, parts, scoring=scoring)
+            seconds = student.seconds + neighbors.seconds
+            return replace(student, parts=parts, answer=answer, seconds=seconds)
 
         return add
+
+    def answer(self, parts: Parts, images: jax.Array, scoring: ScoringOptions) -> Answer:
+        """As ``Learner.answer``: the sum of the maps, each divided by its unit."""
+        student, features = self._student.answer(parts, images, scoring)
+        neighbors, _ = self._neighbors.answer(parts, images, scoring)
+        units = parts["units"]
+        return Answer(student / units[0] + neighbors / units[1], features)
 
 
 def unit(maps: np.ndarray, valid: np.ndarray | None) -> float:

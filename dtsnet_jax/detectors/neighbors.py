@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from data.files import partial_path
 from data.memory import format_bytes
-from dtsnet_jax.detectors.fitted import Fitted
+from dtsnet_jax.detectors.fitted import Answer, Fitted, Parts
 from dtsnet_jax.devices.mesh import fetch, map_batches, replicate
 from dtsnet_jax.devices.processes import from_first, is_first, wait_for_all
 from dtsnet_jax.errors import UserError
@@ -26,7 +26,7 @@ from dtsnet_jax.evaluation.scoring import ScoringOptions, upsample
 from dtsnet_jax.inputs.category import CategoryImages
 from dtsnet_jax.inputs.sample import NormalSample
 from dtsnet_jax.keys import stream
-from dtsnet_jax.model.encoder import Features, normalize_images
+from dtsnet_jax.model.encoder import Features, mean_features, normalize_images
 from dtsnet_jax.seed_run import SeedRun
 from dtsnet_jax.training.schedule import Length
 from dtsnet_jax.weights.teacher import Teacher
@@ -94,8 +94,8 @@ def nearest_distance(
     return jnp.sqrt(jnp.maximum(jnp.sum(vectors**2, axis=-1) + nearest, 0.0))
 
 
-class NeighborDetector:
-    """The teacher and the functions that find neighbours, a ``detectors.fitted.Detector``."""
+class NeighborLearner:
+    """The teacher and the functions that find neighbours, a ``detectors.fitted.Learner``."""
 
     def __init__(
         self,
@@ -118,16 +118,19 @@ class NeighborDetector:
         self._teacher, self._coreset_size, self._batch_size = teacher, coreset_size, batch_size
         graph, _ = nnx.split(teacher.encoder)
 
-        def vectors_of(arrays, images):
-            normalized = normalize_images(images, teacher.backbone)
-            return patch_vectors(nnx.merge(graph, arrays)(normalized), levels)
+        def features_of(arrays, images):
+            return nnx.merge(graph, arrays)(normalize_images(images, teacher.backbone))
 
-        def score(arrays, bank, smoothing, images, left_out=None):
-            distances = nearest_distance(vectors_of(arrays, images), bank, left_out)
-            return upsample(distances, image_shape, smoothing)
+        def vectors_of(arrays, images):
+            return patch_vectors(features_of(arrays, images), levels)
+
+        def answer(arrays, bank, smoothing, images, left_out=None):
+            features = features_of(arrays, images)
+            distances = nearest_distance(patch_vectors(features, levels), bank, left_out)
+            return Answer(upsample(distances, image_shape, smoothing), mean_features(features))
 
         self._vectors = partial(jax.jit(vectors_of), teacher.arrays)
-        self._score = partial(jax.jit(score, static_argnums=2), teacher.arrays)
+        self._answer = jax.jit(answer, static_argnums=2)
 
     def last_step(self, images: int, length: Length) -> int:
         """Nothing is trained."""
@@ -160,7 +163,12 @@ class NeighborDetector:
         mesh = self._teacher.mesh
         with np.load(run.bank) as file:
             bank, seconds = replicate(file["bank"], mesh), float(file["seconds"])
-        return Fitted(partial(self._score, bank, scoring.smoothing), 0, 0, seconds, mesh)
+        parts = {"teacher": self._teacher.arrays, "bank": bank}
+        return Fitted(parts, partial(self.answer, parts, scoring=scoring), 0, 0, seconds, mesh)
+
+    def answer(self, parts: Parts, images: jax.Array, scoring: ScoringOptions) -> Answer:
+        """As ``Learner.answer``."""
+        return self._answer(parts["teacher"], parts["bank"], scoring.smoothing, images)
 
     def maps_of_others(
         self, sample: NormalSample, run: SeedRun, scoring: ScoringOptions
@@ -175,8 +183,8 @@ class NeighborDetector:
         maps = []
         for image, owner in zip(sample.images, sample.owners, strict=True):
             own = owners == owner
-            left_out = own & ~own.all()
-            maps.append(fetch(self._score(bank, scoring.smoothing, image[None], left_out)))
+            others = bank, scoring.smoothing, image[None], own & ~own.all()
+            maps.append(fetch(self._answer(self._teacher.arrays, *others).maps))
         return np.concatenate(maps)
 
     def _choose_bank(

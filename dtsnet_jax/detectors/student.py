@@ -1,4 +1,4 @@
-"""The detector that this project is about: a student that is trained against its teacher."""
+"""What this project is about: a student that is trained against its teacher."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,26 +6,22 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from dtsnet_jax.detectors.fitted import Fitted
+from dtsnet_jax.detectors.fitted import Answer, Fitted, Parts
 from dtsnet_jax.devices.mesh import map_batches
 from dtsnet_jax.devices.processes import from_first
 from dtsnet_jax.errors import UserError
-from dtsnet_jax.evaluation.measure import measure
 from dtsnet_jax.evaluation.scoring import ScoringOptions, jitted_score_map
 from dtsnet_jax.inputs.category import CategoryImages
 from dtsnet_jax.seed_run import SeedRun, newest_step
-from dtsnet_jax.training.checkpoints import load_weights
-from dtsnet_jax.training.loop import train
 from dtsnet_jax.training.programs import Programs
-from dtsnet_jax.training.progress import read_records
 from dtsnet_jax.training.schedule import Length, Schedule
 from dtsnet_jax.training.step import PyTree, TrainState
 
 SAMPLE = 64  # training images that bring maps to one scale
 
 
-class StudentDetector:
-    """Trains and loads students, as ``dtsnet_jax.detectors.fitted.Detector`` says."""
+class StudentLearner:
+    """Trains and loads students, as ``dtsnet_jax.detectors.fitted.Learner`` says."""
 
     def __init__(self, programs: Programs, schedule: Schedule, *, image_shape: tuple[int, int]):
         self.programs, self._schedule, self._image_shape = programs, schedule, image_shape
@@ -44,6 +40,8 @@ class StudentDetector:
         as_measured: Callable[[Fitted], Fitted] = lambda student: student,
     ) -> None:
         """Trains one student; ``as_measured`` makes of it what is measured during training."""
+        from dtsnet_jax.evaluation.measure import measure  # scoring starts faster without these
+        from dtsnet_jax.training.loop import train
 
         def measure_state(state: TrainState) -> dict[str, float]:
             scored = as_measured(self.fitted(state.scoring, images, scoring))
@@ -62,6 +60,9 @@ class StudentDetector:
 
     def load(self, images: CategoryImages, run: SeedRun, scoring: ScoringOptions) -> Fitted:
         """Loads the weights that the protocol names."""
+        from dtsnet_jax.training.checkpoints import load_weights
+        from dtsnet_jax.training.progress import read_records
+
         trained_to = run.trained_step or 0  # before the weights, which may move on meanwhile
         chosen = self._schedule.keep_best and images.catalog.test
         directory = run.best if chosen else run.checkpoints
@@ -89,7 +90,7 @@ class StudentDetector:
         scoring: ScoringOptions,
         **about: float,
     ) -> Fitted:
-        """The detector that weights make, with its levels on one scale if so asked.
+        """What weights make, with its levels on one scale if so asked.
 
         Args:
           weights: parameters and batch statistics.
@@ -98,15 +99,24 @@ class StudentDetector:
           about: attributes of ``Fitted``; what is left out is 0.
         """
         programs = self.programs
-        levels = partial(programs.level_step, *weights, programs.teacher.arrays)
         mesh, scales = programs.teacher.mesh, jnp.ones(3)
         if scoring.calibrate:
+            levels = partial(programs.level_step, *weights, programs.teacher.arrays)
             sample = images.normal_sample(SAMPLE).images
-            maps = map_batches(levels, sample, batch_size=scoring.batch_size, mesh=mesh)
+            maps, _ = map_batches(levels, sample, batch_size=scoring.batch_size, mesh=mesh)
             scales = jnp.array([level.std() for level in maps])
+        student = dict(zip(("params", "batch_stats"), weights, strict=True))
+        parts = {"teacher": programs.teacher.arrays, "student": student, "scales": scales}
+        answer = partial(self.answer, parts, scoring=scoring)
+        return Fitted(
+            parts, answer, mesh=mesh, **{"step": 0, "trained_to": 0, "seconds": 0.0} | about
+        )
+
+    def answer(self, parts: Parts, images: jax.Array, scoring: ScoringOptions) -> Answer:
+        """As ``Learner.answer``."""
+        student = parts["student"]
+        levels, features = self.programs.level_step(
+            student["params"], student["batch_stats"], parts["teacher"], images
+        )
         score_map = jitted_score_map(self._image_shape, scoring.smoothing, scoring.levels)
-
-        def score(batch: jax.Array) -> jax.Array:
-            return score_map(levels(batch), scales)
-
-        return Fitted(score, mesh=mesh, **{"step": 0, "trained_to": 0, "seconds": 0.0} | about)
+        return Answer(score_map(levels, parts["scales"]), features)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from ml_collections import ConfigDict
 
 from data.catalog import ALL, Catalog, share_catalogs, unite
+from data.holdback import hold_back
 from data.masks import inspect_masks
 from data.readers import read_catalogs
 from dtsnet_jax.config import length_of, parse_shard
@@ -25,6 +26,7 @@ def chosen_catalogs(config: ConfigDict) -> list[Catalog]:
         held_back=config.data.held_back,
         held_back_by=config.data.held_back_by,
     )
+    catalogs = [_calibrated(catalog, config) for catalog in catalogs]
     if config.data.shard:
         index, count = parse_shard(config.data.shard)
 
@@ -35,11 +37,23 @@ def chosen_catalogs(config: ConfigDict) -> list[Catalog]:
     return [_inspected(catalog, config) for catalog in catalogs]
 
 
+def _calibrated(catalog: Catalog, config: ConfigDict) -> Catalog:
+    """The same category with a share of its training images kept for calibration."""
+    share, by = config.data.calibration, config.data.held_back_by
+    train, kept = hold_back(catalog.train, share, by, field="data.calibration")
+    return replace(catalog, train=tuple(train), calibration=tuple(kept))
+
+
 def _inspected(catalog: Catalog, config: ConfigDict) -> Catalog:
-    """The same category with notes on its masks and on what is in training and test."""
-    train, test = ([sample.path for sample in some] for some in (catalog.train, catalog.test))
+    """The same category with notes on its masks and on what is in more than one split."""
+    train, calibration, test = (
+        [sample.path for sample in some]
+        for some in (catalog.train, catalog.calibration, catalog.test)
+    )
     notes = inspect_masks(catalog.test, invert=config.data.invert_masks)
-    return replace(catalog, notes=(*catalog.notes, *notes, *shared_files(train, test)))
+    notes += shared_files(train, test, "test")
+    notes += shared_files(train, calibration, "calibration")
+    return replace(catalog, notes=(*catalog.notes, *notes))
 
 
 def learned_catalogs(config: ConfigDict, catalogs: list[Catalog]) -> list[Catalog]:

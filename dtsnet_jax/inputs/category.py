@@ -196,6 +196,12 @@ class CategoryImages:
         return files_digest(self._training_paths)
 
     @cached_property
+    def calibration_digest(self) -> str:
+        """Of the contents of the calibration images and of their regions of interest."""
+        samples = self.catalog.calibration
+        return files_digest([s.path for s in samples] + (self._region_files(samples) or []))
+
+    @cached_property
     def test_digest(self) -> str:
         """Of the contents of test images, masks and regions of interest, and of every kind."""
         samples = self.catalog.test

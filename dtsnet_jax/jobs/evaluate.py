@@ -1,4 +1,4 @@
-"""The evaluation job: score the test images of trained weights again, measure, draw."""
+"""The evaluation job: score the test images of trained weights again, measure, draw, save."""
 
 import time
 from contextlib import ExitStack
@@ -8,8 +8,8 @@ from ml_collections import ConfigDict
 
 from data.catalog import Catalog
 from dtsnet_jax.config import length_of, scores_by_training_images
-from dtsnet_jax.detectors.detector import scoring_options
 from dtsnet_jax.detectors.fitted import Fitted
+from dtsnet_jax.detectors.learner import scoring_options
 from dtsnet_jax.devices.processes import is_first
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.evaluation.measure import measure
@@ -20,6 +20,8 @@ from dtsnet_jax.inputs.category import CategoryImages
 from dtsnet_jax.inputs.leaks import shared_images
 from dtsnet_jax.jobs.drawing import draw
 from dtsnet_jax.jobs.table import Row, Table
+from dtsnet_jax.prediction.calibrate import make_detector
+from dtsnet_jax.prediction.saved import save_detector
 from dtsnet_jax.results import environment
 from dtsnet_jax.seed_run import SeedRun
 from dtsnet_jax.training.progress import read_records
@@ -76,8 +78,8 @@ def evaluate_seed(table: Table, row: Row, catalog: Catalog, learns: Catalog, see
 
     Returns:
       The result: metrics in [0, 1] (absent where undefined), the thresholds of the largest F1,
-      curves, counts, durations, records of the training, every test image with its score, and what
-      all of it was made from.
+      curves, counts, durations, records of the training, every test image with its score, those of
+      the calibration images, and what all of it was made from.
 
     Raises:
       UserError: there are no weights, or files cannot be used.
@@ -88,13 +90,23 @@ def evaluate_seed(table: Table, row: Row, catalog: Catalog, learns: Catalog, see
     record = trained.record()
     _check_record(table, row, learned, trained, record)
     images = table.images.of(row.config, catalog, bit_depth=record["made_from"]["bit depth"])
-    fitted = table.detector(row).load(learned, trained, scoring_options(row.config))
+    fitted = table.learner(row).load(learned, trained, scoring_options(row.config))
     if fitted.trained_to < record["last_step"]:
         print(
             f"{run.name}: NOT FINISHED, at step {fitted.trained_to} of {record['last_step']}; "
             "--job=train continues it"
         )
     result, scores = _measured(row, fitted, images, record.get("learned", {}))
+    about = {
+        "category": catalog.category,
+        "seed": seed,
+        "step": fitted.step,
+        "finished": fitted.trained_to >= record["last_step"],
+        "bit_depth": record["made_from"]["bit depth"],
+        "teacher": record["made_from"]["teacher"],
+        "made_from": record["made_from"],
+    }
+    detector = make_detector(row.config, fitted, catalog, about)
     records = read_records(trained.directory)
     if row.trained_in != row.run:  # whose metrics during training were scored in another way
         records = [one for one in records if "epoch" not in one]
@@ -104,12 +116,15 @@ def evaluate_seed(table: Table, row: Row, catalog: Catalog, learns: Catalog, see
         "made_from": {"weights": record["made_from"]} | scored_from(row.config, images),
         "environment": environment(),
         "records": records,
+        "calibration_scores": detector.calibration.scores.tolist(),
     }
     with ExitStack() as drawn:  # pictures get their names when it ends
         if scores is not None and seed == row.config.seeds[0] and is_first():
             threshold, heatmaps = result["thresholds"].get("image"), row.config.scoring.heatmaps
             result["gallery"] = draw(drawn, run, images.test, scores, threshold, heatmaps=heatmaps)
         run.forget_result()
+    if is_first():
+        save_detector(run.detector, detector)
     run.store_result(result)
     return result
 
@@ -145,6 +160,7 @@ def scored_from(config: ConfigDict, images: CategoryImages) -> dict[str, object]
         "protocol": config.protocol,
         "scoring": scoring_settings(config),
         "test images": images.test_digest,
+        "calibration images": images.calibration_digest,
         "heatmaps": config.scoring.heatmaps,
     }
 
@@ -177,7 +193,7 @@ def _measured(
     result["scoring_seconds"] = round(time.monotonic() - started, 2)
     result |= measure(test.labels, test.masks, scores, judged=test.judged)
     paths = [sample.path for sample in catalog.test]
-    result["notes"] = [*shared_images(training, paths, test.facts.digests), *test.notes()]
+    result["notes"] = [*shared_images(training, paths, test.facts.digests, "test"), *test.notes()]
     result["images"] = [
         {"file": str(sample.path), "defect": sample.defect, "score": float(score)}
         for sample, score in zip(catalog.test, scores.images, strict=True)

@@ -12,8 +12,8 @@ from data.catalog import Catalog
 from data.files import remove_abandoned, write_text
 from dtsnet_jax.checks import check_config
 from dtsnet_jax.config import get_field, rows_of
-from dtsnet_jax.detectors.detector import build_detector, compute_dtype
-from dtsnet_jax.detectors.fitted import Detector
+from dtsnet_jax.detectors.fitted import Learner
+from dtsnet_jax.detectors.learner import build_learner, compute_dtype
 from dtsnet_jax.devices.processes import is_first
 from dtsnet_jax.fingerprint import FILE_FIELDS, scoring_settings, training_settings
 from dtsnet_jax.inputs.store import Images
@@ -81,23 +81,23 @@ class Table:
         for row in self.rows:
             row.run.check_same(row.config)
         self._teachers: dict[tuple, Teacher] = {}
-        self._detectors: dict[Path, Detector] = {}
+        self._learners: dict[Path, Learner] = {}
 
     def _trained_in(self, row: Row) -> Run:
         """Of the rows that are trained alike the first, or an earlier start's choice among them."""
         alike = [other.run for other in self.rows if _trained_alike(other.config, row.config)]
         return next((run for run in alike if run.has_weights), alike[0])
 
-    def detector(self, row: Row) -> Detector:
-        """The detector of a row; rows that are trained alike have the same one.
+    def learner(self, row: Row) -> Learner:
+        """What learns a row; rows that are trained alike have the same one.
 
         Raises:
           UserError: the teacher's weights are missing or unusable.
         """
         key = row.trained_in.directory
-        if key not in self._detectors:
-            self._detectors[key] = build_detector(row.config, self.teacher(row))
-        return self._detectors[key]
+        if key not in self._learners:
+            self._learners[key] = build_learner(row.config, self.teacher(row))
+        return self._learners[key]
 
     def teacher(self, row: Row) -> Teacher:
         """The teacher of a row; rows with the same encoder have the same one.

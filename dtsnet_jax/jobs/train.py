@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from data.catalog import Catalog
 from dtsnet_jax.checks import check_devices
 from dtsnet_jax.config import length_of
-from dtsnet_jax.detectors.detector import scoring_options
+from dtsnet_jax.detectors.learner import scoring_options
 from dtsnet_jax.fingerprint import scoring_digest, settings_digest
 from dtsnet_jax.inputs.catalogs import chosen_catalogs, learned_catalogs
 from dtsnet_jax.jobs.evaluate import evaluate_seed, scored_from
@@ -85,7 +85,7 @@ def _train(
             print(f"{row.name}, {run.name}: trained already")
         else:
             scoring = scoring_options(row.config)
-            table.detector(row).fit(images, run, length=length, scoring=scoring)
+            table.learner(row).fit(images, run, length=length, scoring=scoring)
     return made_from, last_step
 
 
@@ -100,4 +100,4 @@ def _wanted(table: Table, row: Row, learns: Catalog) -> tuple[dict[str, str | No
     if row.config.protocol == "best_on_test":  # which weights are kept depends on these as well
         made_from |= {"test images": images.test_digest, "scoring": scoring_digest(row.config)}
     length = length_of(row.config, learns.category)
-    return made_from, table.detector(row).last_step(images.training_count, length)
+    return made_from, table.learner(row).last_step(images.training_count, length)

@@ -72,6 +72,12 @@ def build_encoder(name: str, *, dtype: Dtype | None = None, rngs: nnx.Rngs) -> E
     return nnx.view(encoder, use_running_average=True)
 
 
+def mean_features(features: Features) -> Float[Array, "b c"]:
+    """The mean of every channel over all positions, of all levels in a row, in float32."""
+    means = [jnp.mean(level, axis=(1, 2), dtype=jnp.float32) for level in features]
+    return jnp.concatenate(means, axis=-1)
+
+
 def normalize_images(
     images: UInt8[Array, "b h w 3"], backbone: Backbone
 ) -> Float[Array, "b h w 3"]:

@@ -1,15 +1,13 @@
 """The report of a run: one HTML file that needs nothing beside it."""
 
-import base64
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 
-import jinja2
 from flax.traverse_util import flatten_dict
 
-from data.files import write_text
 from dtsnet_jax.report import plots
+from dtsnet_jax.report.document import PAGE_FILE, jpeg_uri, write_document
 from dtsnet_jax.report.paper import PAPER_METRICS, paper_figures
 from dtsnet_jax.report.table import (
     METRICS,
@@ -18,11 +16,7 @@ from dtsnet_jax.report.table import (
     metrics_present,
     notes,
 )
-
-PAGE_FILE = "report.html"
-_ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
-)
+from dtsnet_jax.report.thresholds import labelled_scores, limits_of_result, limits_of_run
 
 
 def write_page(reports: dict[str, dict], directories: dict[str, Path], workdir: Path) -> Path:
@@ -37,13 +31,14 @@ def write_page(reports: dict[str, dict], directories: dict[str, Path], workdir: 
     Returns:
       The file.
     """
-    path = workdir / PAGE_FILE
     several = len(reports) > 1
     runs = [_run(name, report, directories[name]) for name, report in reports.items()]
     environments = []
     for report in reports.values():
         environments += [e for e in report["environments"] if e not in environments]
-    page = _ENVIRONMENT.get_template("page.html").render(
+    return write_document(
+        workdir / PAGE_FILE,
+        "page.html",
         title=", ".join(reports),
         comparison=comparison_rows(reports) if several else None,
         by_category=_by_category(reports) if several else None,
@@ -51,12 +46,11 @@ def write_page(reports: dict[str, dict], directories: dict[str, Path], workdir: 
         runs=runs,
         environments=environments,
     )
-    write_text(path, page)
-    return path
 
 
 def _run(name: str, report: dict, directory: Path) -> dict:
     """What the template needs of one run."""
+    limits, without_limits = limits_of_run(report)
     return {
         "name": name,
         "protocol": report["protocol"],
@@ -65,6 +59,8 @@ def _run(name: str, report: dict, directory: Path) -> dict:
         "table": _table(report),
         "against_paper": _against_paper(report),
         "plots": _plots(report),
+        "limits": limits,
+        "without_limits": without_limits,
         "galleries": [
             (category, _gallery(result["seeds"][0], directory))
             for category, result in report["categories"].items()
@@ -116,13 +112,14 @@ def _plots(report: dict) -> list[str]:
             if any("loss" in record for record in one["records"]):
                 losses[f"{category}, seed {one['seed']}"] = one["records"]
         first = result["seeds"][0]
-        good = [i["score"] for i in first["images"] if i["defect"] == "good"]
-        defective = [i["score"] for i in first["images"] if i["defect"] != "good"]
-        if good and defective:
+        good, defective, _ = labelled_scores(first)
+        limits = limits_of_result(first, report["config"])
+        if len(good) and len(defective):
             roc[category] = plots.image_roc(good, defective)
-            threshold = first["thresholds"]["image"]
+        if (len(good) and len(defective)) or (limits and first["images"]):
+            threshold = first["thresholds"].get("image")
             title = f"{category}: scores, seed {first['seed']}"
-            histograms.append(plots.score_histogram(good, defective, threshold, title))
+            histograms.append(plots.score_histogram(good, defective, threshold, title, limits))
         if first["curves"]:
             pixel[category] = first["curves"]
     drawn = [plots.loss_curves(losses)] if losses else []
@@ -187,8 +184,7 @@ def _gallery(result: dict, directory: Path) -> list[tuple[str, list[dict]]]:
     cases = []
     for case in result.get("gallery", []):
         with suppress(FileNotFoundError):
-            picture = base64.b64encode((directory / case["file"]).read_bytes()).decode()
-            cases.append(case | {"uri": f"data:image/jpeg;base64,{picture}"})
+            cases.append(case | {"uri": jpeg_uri((directory / case["file"]).read_bytes())})
     return [(group, list(members)) for group, members in groupby(cases, lambda c: c["group"])]
 
 

@@ -12,6 +12,8 @@ METRICS = {
     "pro": "PRO",
     "pro_per_image": "PRO per image",
 }
+ENOUGH_VISITS = 10_000  # image visits; README, "The preset :robust"
+MOVING = 0.01  # what I-AUROC may still move from one measurement to the next
 
 
 def results_rows(report: dict) -> tuple[list[str], list[list[str]]]:
@@ -65,12 +67,42 @@ def results_text(report: dict) -> str:
 def notes(report: dict) -> list[str]:
     """What has to be said beside a run's figures.
 
-    A line for every category and seed whose weights have not reached their last step, and one for
-    every note on the test images of a category.
+    A line for every category and seed whose weights have not reached their last step, for every
+    category that was trained for a short time, and for every note on the test images of one.
     """
     categories = report["categories"].items()
     of_images = {f"{name}: {line}": None for name, c in categories for line in c["notes"]}
-    return [*_unfinished(report), *of_images]
+    return [*_unfinished(report), *_short(report), *of_images]
+
+
+def _short(report: dict) -> list[str]:
+    """Where a longer training may give better weights.
+
+    The loss does not tell: it falls by about the same part in every last fifth, however long the
+    training is. What tells is the number of image visits, and metrics that still move.
+    """
+    train, lines = report["config"]["train"], []
+    for category, result in report["categories"].items():
+        one = result["seeds"][0]
+        visits = one["last_step"] * train["batch_size"] * train["accumulate"]
+        measured = [record for record in one["records"] if "image_auroc" in record][-2:]
+        if not visits:
+            continue  # nothing is trained
+        if len(measured) == 2 and abs(move := _move(measured)) > MOVING:
+            lines.append(
+                f"{category}: TRAINING MAY BE TOO SHORT: I-AUROC moved by {100 * move:+.1f} points "
+                f"from epoch {measured[0]['epoch']} to {measured[1]['epoch']}"
+            )
+        elif visits < ENOUGH_VISITS:
+            lines.append(
+                f"{category}: TRAINING MAY BE TOO SHORT: {visits:,} image visits; where defects "
+                f"are hard to see, results rise until {ENOUGH_VISITS:,} and beyond"
+            )
+    return lines
+
+
+def _move(records: list[dict]) -> float:
+    return records[1]["image_auroc"] - records[0]["image_auroc"]
 
 
 def _unfinished(report: dict) -> list[str]:

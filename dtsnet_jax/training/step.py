@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, UInt8
 from dtsnet_jax.evaluation.scoring import LevelMaps, level_map
 from dtsnet_jax.model.backbones import Backbone
 from dtsnet_jax.model.dtsnet import Student
-from dtsnet_jax.model.encoder import Encoder, Features, normalize_images
+from dtsnet_jax.model.encoder import Encoder, Features, mean_features, normalize_images
 from dtsnet_jax.training.objective import distillation_loss
 
 PyTree = Any
@@ -183,16 +183,18 @@ def make_teacher_step(graphs: Graphs) -> Callable[[PyTree, Array], Features]:
     return jax.jit(partial(teacher_features, graphs))
 
 
-def make_level_step(graphs: Graphs) -> Callable[..., LevelMaps]:
-    """Returns the jitted ``level_step(params, batch_stats, teacher, images) -> M^1, M^2, M^3``.
+def make_level_step(graphs: Graphs) -> Callable[..., tuple[LevelMaps, Float[Array, "b c"]]]:
+    """Returns the jitted ``level_step(params, batch_stats, teacher, images) -> (maps, means)``.
 
-    No noise is added and BatchNorm uses running statistics: the same image always gets the same
-    maps, whatever else is in the batch.
+    ``maps`` are M^1, M^2, M^3, ``means`` what ``mean_features`` makes of the teacher's. No noise is
+    added and BatchNorm uses running statistics: the same image always gets the same maps, whatever
+    else is in the batch.
     """
 
     def level_step(params: PyTree, batch_stats: PyTree, teacher: PyTree, images: Array):
         features = teacher_features(graphs, teacher, images)
         student = nnx.merge(graphs.student_inference, params, batch_stats)
-        return tuple(map(level_map, features, student(features)))
+        maps = tuple(map(level_map, features, student(features)))
+        return maps, mean_features(features)
 
     return jax.jit(level_step)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dtsnet_jax.detectors.detector import build_detector, scoring_options
+from dtsnet_jax.detectors.learner import build_learner, scoring_options
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.inputs.catalogs import chosen_catalogs
 from dtsnet_jax.inputs.store import Images
@@ -32,7 +32,7 @@ def parts_of(config, workdir):
     images, fitted = Images().of(config, catalog), []
     for detector in ("student+knn", "student", "knn"):
         config.detector = detector
-        built = build_detector(config, table.teacher(row))
+        built = build_learner(config, table.teacher(row))
         fitted.append(built.load(images, seed_run(workdir), scoring_options(config)))
     config.detector = "student+knn"
     return images, fitted, built

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from dtsnet_jax.detectors.detector import build_detector, scoring_options
+from dtsnet_jax.detectors.learner import build_learner, scoring_options
 from dtsnet_jax.detectors.neighbors import greedy_k_center, nearest_distance, patch_vectors
 from dtsnet_jax.inputs.catalogs import chosen_catalogs
 from dtsnet_jax.inputs.store import Images
@@ -47,7 +47,7 @@ def test_they_compute_in_the_precision_that_is_asked_for(own_images, tmp_path):
         table = Table(config, tmp_path / precision)
         (row,), (catalog,) = table.rows, chosen_catalogs(config)
         images = Images().of(config, catalog)
-        detector = build_detector(config, table.teacher(row))
+        detector = build_learner(config, table.teacher(row))
         run, scoring = seed_run(tmp_path / precision), scoring_options(config)
         detector.fit(images, run, length=Length(1, 0), scoring=scoring)
         fitted = detector.load(images, run, scoring)

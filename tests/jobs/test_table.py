@@ -12,7 +12,7 @@ import pytest
 from configs import mvtec
 from dtsnet_jax import results
 from dtsnet_jax.detectors import student
-from dtsnet_jax.detectors.detector import scoring_options
+from dtsnet_jax.detectors.learner import scoring_options
 from dtsnet_jax.evaluation.measure import selection_value
 from dtsnet_jax.inputs.catalogs import chosen_catalogs
 from dtsnet_jax.jobs import do_job, table
@@ -135,18 +135,18 @@ def test_a_table_trains_what_differs_and_continues(own_images, tmp_path, monkeyp
 
     # What is missing is made again, and nothing else is.
     (seed_run(tmp_path / "knn").directory / "result.json").unlink()
-    monkeypatch.setattr(student.StudentDetector, "fit", None)
+    monkeypatch.setattr(student.StudentLearner, "fit", None)
     again = train(config, tmp_path)
     means = [[one[name]["mean"] for name in config.rows] for one in (again, reports)]
     np.testing.assert_equal(*means)
     assert report(Run(tmp_path).config(), tmp_path).keys() == reports.keys()
 
 
-def test_rows_that_are_trained_alike_share_a_detector(own_images, tmp_path):
+def test_rows_that_are_trained_alike_share_a_learner(own_images, tmp_path):
     config = small_config(own_images, rows=("paper", "level_3", "rd"))
     opened = Table(config, tmp_path)
     paper, level_3, rd = opened.rows
-    assert opened.detector(paper) is opened.detector(level_3) is not opened.detector(rd)
+    assert opened.learner(paper) is opened.learner(level_3) is not opened.learner(rd)
     assert opened.teacher(paper) is opened.teacher(rd)
     assert level_3.trained_in == paper.run
 
@@ -250,13 +250,13 @@ def test_calibration_divides_each_level_by_its_spread_on_training_images(own_ima
     opened = Table(config, tmp_path)
     (row,) = opened.rows
     (catalog,) = chosen_catalogs(config)
-    images, detector = opened.images.of(config, catalog), opened.detector(row)
-    state = detector.programs.initial_state(0)
+    images, learner = opened.images.of(config, catalog), opened.learner(row)
+    state = learner.programs.initial_state(0)
     maps = {}
     for calibrate in (False, True):
         config.scoring.calibrate = calibrate
         weights = state.params, state.batch_stats
-        fitted = detector.fitted(weights, images, scoring_options(config))
+        fitted = learner.fitted(weights, images, scoring_options(config))
         maps[calibrate] = fitted.score_maps(images.test.images, batch_size=4)
     ratio = maps[False] / maps[True]
     np.testing.assert_allclose(ratio, ratio.mean(), rtol=1e-4)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from configs import folder
-from dtsnet_jax.detectors import detector
+from dtsnet_jax.detectors import learner
 from dtsnet_jax.devices.mesh import data_mesh
 from dtsnet_jax.jobs import table
 from dtsnet_jax.jobs.train import train
@@ -62,11 +62,11 @@ def test_the_step_compiles_once_for_two_categories(
     built = []
 
     def build_once(*arguments):
-        built.append(detector.build_detector(*arguments))
+        built.append(learner.build_learner(*arguments))
         return built[-1]
 
-    monkeypatch.setattr(table, "build_detector", build_once)
-    monkeypatch.setattr(detector, "build_programs", shared_programs)
+    monkeypatch.setattr(table, "build_learner", build_once)
+    monkeypatch.setattr(learner, "build_programs", shared_programs)
     config = folder.get_config("paper")
     config.update_from_flattened_dict(
         SMALL

@@ -134,7 +134,7 @@ def test_a_score_map_has_no_noise_and_does_not_depend_on_the_rest_of_the_batch(n
     level_step = make_level_step(graphs)
 
     def score(batch):
-        maps = level_step(params, batch_stats, teacher, batch)
+        maps, _ = level_step(params, batch_stats, teacher, batch)
         return score_map(maps, (1, 1, 1), size=(32, 32), smoothing=4.0, levels=(1, 2, 3))
 
     batch = images()["normal"][0]

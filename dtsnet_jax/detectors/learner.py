@@ -1,4 +1,4 @@
-"""The detector that a configuration asks for."""
+"""The learner that a configuration asks for."""
 
 from functools import partial
 
@@ -7,10 +7,10 @@ from flax.typing import Dtype
 from ml_collections import ConfigDict
 
 from dtsnet_jax.config import image_shape
-from dtsnet_jax.detectors.fitted import Detector
-from dtsnet_jax.detectors.fused import FusedDetector
-from dtsnet_jax.detectors.neighbors import NeighborDetector
-from dtsnet_jax.detectors.student import StudentDetector
+from dtsnet_jax.detectors.fitted import Learner
+from dtsnet_jax.detectors.fused import FusedLearner
+from dtsnet_jax.detectors.neighbors import NeighborLearner
+from dtsnet_jax.detectors.student import StudentLearner
 from dtsnet_jax.evaluation.scoring import ScoringOptions
 from dtsnet_jax.model.dtsnet import Student
 from dtsnet_jax.training.optimizer import build_optimizer
@@ -19,8 +19,8 @@ from dtsnet_jax.training.schedule import Schedule
 from dtsnet_jax.weights.teacher import Teacher
 
 
-def build_detector(config: ConfigDict, teacher: Teacher) -> Detector:
-    """Builds a detector; nothing is compiled before it is used.
+def build_learner(config: ConfigDict, teacher: Teacher) -> Learner:
+    """Builds what learns a category; nothing is compiled before it is used.
 
     Args:
       config: all fields of ``configs/default.py``, checked.
@@ -28,7 +28,7 @@ def build_detector(config: ConfigDict, teacher: Teacher) -> Detector:
     """
     if config.detector == "student":
         return _student(config, teacher)
-    neighbors = NeighborDetector(
+    neighbors = NeighborLearner(
         teacher,
         levels=tuple(sorted(config.knn.levels)),
         coreset_size=config.knn.coreset_size,
@@ -37,11 +37,11 @@ def build_detector(config: ConfigDict, teacher: Teacher) -> Detector:
     )
     if config.detector == "knn":
         return neighbors
-    return FusedDetector(_student(config, teacher), neighbors)
+    return FusedLearner(_student(config, teacher), neighbors)
 
 
-def _student(config: ConfigDict, teacher: Teacher) -> StudentDetector:
-    return StudentDetector(
+def _student(config: ConfigDict, teacher: Teacher) -> StudentLearner:
+    return StudentLearner(
         build_programs(config, teacher),
         Schedule(
             batch_size=config.train.batch_size,
@@ -59,7 +59,7 @@ def _student(config: ConfigDict, teacher: Teacher) -> StudentDetector:
 
 
 def build_programs(config: ConfigDict, teacher: Teacher) -> Programs:
-    """The network, its optimiser and its jitted programs, see ``build_detector``."""
+    """The network, its optimiser and its jitted programs, see ``build_learner``."""
     build_student = partial(_build_student, config.student.to_dict(), teacher)
     optimizer = build_optimizer(
         learning_rate=config.train.learning_rate,

@@ -1,0 +1,189 @@
+"""Scores new photographs with what was learned: the way in from Python."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+from flax import nnx
+from PIL import Image
+
+from dtsnet_jax.detectors.learner import build_learner, compute_dtype, scoring_options
+from dtsnet_jax.devices.mesh import data_mesh, map_batches, replicate
+from dtsnet_jax.errors import UserError, unknown_name
+from dtsnet_jax.inputs.options import pixel_options
+from dtsnet_jax.model.backbones import get_backbone
+from dtsnet_jax.model.encoder import build_encoder
+from dtsnet_jax.prediction.drift import oddness
+from dtsnet_jax.prediction.limits import find_limit, find_limits, p_values
+from dtsnet_jax.prediction.photographs import Opened, Opener, Scored, Source, score_photographs
+from dtsnet_jax.prediction.prediction import Prediction, find_regions
+from dtsnet_jax.prediction.saved import SavedDetector, find_detectors, read_detector
+from dtsnet_jax.weights.teacher import Teacher
+
+
+class Detector:
+    """A trained detector of one category; any number of threads may use it at once.
+
+    Attributes:
+      category: the category's name.
+      fingerprint: names the weights and everything else that scores depend on.
+      calibration: how good photographs score.
+      limits: beyond which a part is to be reviewed or rejected; None where there are too few
+        calibration images.
+    """
+
+    def __init__(
+        self,
+        saved: SavedDetector,
+        *,
+        false_alarms: float | None = None,
+        review: float | None = None,
+    ):
+        """Puts a detector on the devices; what it computes is compiled when it is first used.
+
+        Args:
+          saved: what was read from its file.
+          false_alarms, review: ``threshold.false_alarms`` and ``threshold.review``; None for those
+            of the run.
+
+        Raises:
+          UserError: the rates cannot be.
+        """
+        config, about = saved.config, saved.about
+        self.category, self.fingerprint = about["category"], about["fingerprint"]
+        self.calibration = saved.calibration
+        options = pixel_options(config, bit_depth=about["bit_depth"])
+        regions = config.data.region if saved.region is None else ""
+        self._opener = Opener(options, saved.region, regions)
+        self._scoring = scoring_options(config)
+        self.batch_size = config.scoring.batch_size
+        rates = config.threshold
+        self.false_alarms = rates.false_alarms if false_alarms is None else false_alarms
+        self.review = rates.review if review is None else review
+        scores, peaks = self.calibration.scores, self.calibration.peaks
+        self.limits = find_limits(scores, false_alarms=self.false_alarms, review=self.review)
+        self._peak_limit = find_limit(peaks, self.false_alarms) if self.limits else None
+        self._oddness = oddness(self.calibration.features, self.calibration.usual)
+
+        backbone, dtype = get_backbone(config.encoder.name), compute_dtype(config)
+        encoder = nnx.eval_shape(
+            lambda: build_encoder(config.encoder.name, dtype=dtype, rngs=nnx.Rngs(0))
+        )
+        self._mesh = data_mesh()
+        self._parts = replicate(saved.parts, self._mesh)
+        arrays = self._parts["teacher"]
+        name, digest = config.encoder.name, about["teacher"]
+        teacher = Teacher(name, backbone, encoder, arrays, self._mesh, dtype, digest)
+        learner = build_learner(config, teacher)
+        self._answer = jax.jit(partial(learner.answer, scoring=self._scoring))
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        category: str | None = None,
+        seed: int | None = None,
+        false_alarms: float | None = None,
+        review: float | None = None,
+    ) -> "Detector":
+        """Loads a detector.
+
+        Args:
+          path: the directory of a run, or the file of a detector.
+          category: which one of a run with several.
+          seed: which one of a run with several; the first unless given.
+          false_alarms: share of good parts that may be called NG; that of the run unless given.
+          review: share of good parts that may be called NG or review; that of the run unless
+            given, 0 for none.
+
+        Raises:
+          UserError: there is no such detector, or the rates cannot be.
+        """
+        found = find_detectors(Path(path))
+        if category is None and len(found) > 1:
+            raise UserError(
+                f"'{path}' has the categories {', '.join(found)}; name the one that the "
+                "photographs are of."
+            )
+        seeds = found.get(category or next(iter(found)))
+        if seeds is None:
+            raise unknown_name("category", category, found)
+        if seed is not None and seed not in seeds:
+            raise unknown_name("seed", seed, seeds)
+        file = seeds[min(seeds) if seed is None else seed]
+        return cls(read_detector(file), false_alarms=false_alarms, review=review)
+
+    def __call__(self, photographs: Source | Sequence[Source]) -> Prediction | list[Prediction]:
+        """Scores a photograph, or several of them.
+
+        Args:
+          photographs: a path, a Pillow image, or an array (height, width), (height, width, 3) or
+            (height, width, 4), uint8 or uint16, RGB; or a sequence of these.
+
+        Returns:
+          A prediction; of a sequence a list of them.
+
+        Raises:
+          UserError: a photograph cannot be used.
+        """
+        if isinstance(photographs, (str, Path, Image.Image, np.ndarray)):
+            return self.predict([self.open(photographs)])[0]
+        predictions: list[Prediction] = []
+        for start in range(0, len(photographs), self.batch_size):
+            some = photographs[start : start + self.batch_size]
+            predictions += self.predict([self.open(one) for one in some])
+        return predictions
+
+    def open(self, source: Source) -> Opened:
+        """Decodes a photograph; the first half of what a call does, which needs no device.
+
+        Raises:
+          UserError: it cannot be used.
+        """
+        return self._opener.open(source)
+
+    def predict(self, photographs: Sequence[Opened]) -> list[Prediction]:
+        """Scores decoded photographs, all at once; the second half of what a call does."""
+        count = sum(len(one.arrays) for one in photographs)
+        batch_size = 1 if count == 1 else self.batch_size
+        answers = partial(
+            map_batches,
+            partial(self._answer, self._parts),
+            batch_size=batch_size,
+            mesh=self._mesh,
+        )
+        options, top_share = self._opener.options, self._scoring.top_share
+        scored = score_photographs(photographs, answers, options, top_share=top_share)
+        return [self._prediction(*pair) for pair in zip(photographs, scored, strict=True)]
+
+    def _prediction(self, photograph: Opened, scored: Scored) -> Prediction:
+        calibration, limits = self.calibration, self.limits
+        p_value = unusual = None
+        if len(calibration.scores):
+            odd = oddness(scored.features[None], calibration.usual)
+            p_value = float(p_values(np.float64(scored.score), calibration.scores))
+            unusual = float(p_values(odd, self._oddness)[0])
+        limit = self._peak_limit
+        regions = [] if limit is None else find_regions(scored.map, limit.score, scored.placement)
+        return Prediction(
+            file=photograph.file,
+            score=scored.score,
+            p_value=p_value,
+            decision=limits.decide(scored.score) if limits else None,
+            map=scored.map,
+            regions=regions,
+            unusual=unusual,
+            _placement=scored.placement,
+            _scale=self.scale,
+            _open=photograph.image,
+        )
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """The scores of the coldest and the hottest colour, between which the limit is halfway."""
+        middle = self.calibration.highest if self._peak_limit is None else self._peak_limit.score
+        cold = self.calibration.typical
+        return cold, max(2 * middle - cold, cold + 1e-12)

@@ -1,0 +1,216 @@
+"""What was predicted, written so that a kill loses nothing and no file is scored twice.
+
+OUT/predictions.jsonl   the truth: a header, then one JSON object for each scored file
+OUT/predictions.csv     the same for people, made from it
+"""
+
+import csv
+import json
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+from data.files import locked, partial_path, remove_partials
+from dtsnet_jax.errors import UserError
+
+LINES_FILE = "predictions.jsonl"
+TABLE_FILE = "predictions.csv"
+SCHEMA = 1
+_COLUMNS = (
+    "file", "category", "at", "score", "p_value", "decision", "unusual", "drift", "picture",
+    "error", "regions", "left", "upper", "right", "lower", "area", "peak",
+)  # fmt: skip
+_TABLE_FORMAT = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One scored file.
+
+    Attributes:
+      file: its absolute path.
+      category: of the detector that scored it; '' where none is told.
+      bytes: its size; None where it could not be seen, which is an error.
+      modified: when it was changed, in nanoseconds; None like its size.
+      at: when it was scored, ISO 8601 in UTC, to the second.
+      score: larger is more anomalous; None where there is an error.
+      p_value: of the score among good photographs.
+      decision: what the score means; None where nothing was calibrated.
+      unusual: as ``Prediction.unusual``.
+      drift: whether the photographs have drifted away from those learned from.
+      regions: as ``Prediction.regions``, with 'box', 'area' and 'peak'.
+      picture: its heat map below the directory, None where none is drawn.
+      error: why it could not be scored, None where it was.
+    """
+
+    file: str
+    category: str
+    bytes: int | None
+    modified: int | None
+    at: str
+    score: float | None
+    p_value: float | None
+    decision: Literal["OK", "review", "NG"] | None
+    unusual: float | None
+    drift: bool
+    regions: Sequence[dict]
+    picture: str | None
+    error: str | None
+
+
+_FIELDS = {field.name for field in fields(Row)}
+Identity = tuple[str, int | None, int | None]
+
+
+def outcome_of(row: dict) -> str:
+    """What became of a photograph: its decision, 'scored' without one, or 'error'."""
+    return "error" if row["error"] else row["decision"] or "scored"
+
+
+def identity(path: Path) -> Identity:
+    """What a file is known again by: ``file``, ``bytes`` and ``modified`` of its row.
+
+    It is to be taken before the file is read, so that a later change makes another file of it.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return str(path.absolute()), None, None
+    return str(path.absolute()), status.st_size, status.st_mtime_ns
+
+
+class PredictionLog:
+    """The rows of a directory, which one process at a time may open and add to.
+
+    Attributes:
+      rows: all rows so far, in order, as dicts with the fields of ``Row``.
+    """
+
+    def __init__(self, directory: Path, fingerprint: str):
+        """Nothing is read or written before the block begins.
+
+        Args:
+          directory: where the files are; it is made.
+          fingerprint: of the detector, whose rows alone may be there.
+        """
+        self.rows: list[dict] = []
+        self._known: set[Identity] = set()
+        self._directory, self._fingerprint = directory, fingerprint
+
+    def __enter__(self) -> "PredictionLog":
+        """Reads the rows, drops a line that a kill cut short and writes the table anew.
+
+        Raises:
+          UserError: the directory is a file, in use by another process or holds the rows of another
+            detector, or a line is damaged.
+          OSError: the disk is full or may not be written to.
+        """
+        with ExitStack() as stack:
+            self._lock(stack)
+            self._lines = stack.enter_context((self._directory / LINES_FILE).open("a+b"))
+            self._read()
+            self._rewrite_table()
+            table = self._directory / TABLE_FILE
+            self._table = stack.enter_context(table.open("a", **_TABLE_FORMAT))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def known(self, path: Path) -> bool:
+        """Whether a file as it is now has a row; for one that cannot be seen, whether that has."""
+        return identity(path) in self._known
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Adds rows; once this returns they outlast a kill, and none is there in part.
+
+        Raises:
+          ValueError: a number is not finite; nothing is written.
+          OSError: the disk is full.
+        """
+        records = [asdict(row) for row in rows]
+        self._write(records)
+        self._remember(records)
+        csv.writer(self._table).writerows(map(_cells, records))
+        self._table.flush()
+
+    def _lock(self, stack: ExitStack) -> None:
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(self._directory / LINES_FILE, wait=False))
+        except (FileExistsError, NotADirectoryError) as error:
+            raise UserError(
+                f"--out is '{self._directory}', where a file lies; give a directory."
+            ) from error
+        except BlockingIOError as error:
+            raise UserError(
+                f"--out is '{self._directory}', to which another process is writing; wait for it, "
+                "or give another --out."
+            ) from error
+
+    def _read(self) -> None:
+        self._lines.seek(0)
+        records, end = [], 0
+        for number, line in enumerate(self._lines, 1):
+            if not line.endswith(b"\n"):
+                break
+            records.append(self._parsed(line, number))
+            end += len(line)
+        self._lines.truncate(end)
+        if not records:
+            self._write([{"schema": SCHEMA, "fingerprint": self._fingerprint}])
+        self.rows, self._known = [], set()
+        self._remember(records[1:])
+
+    def _parsed(self, line: bytes, number: int) -> dict:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        expected = {"schema": SCHEMA, "fingerprint": self._fingerprint}
+        if number == 1 and record != expected:
+            raise UserError(
+                f"--out is '{self._directory}', which holds the predictions of another detector or "
+                f"version ('{LINES_FILE}' begins with {_shown(line)}, not {json.dumps(expected)}); "
+                "give another --out, or delete it."
+            )
+        if number > 1 and (not isinstance(record, dict) or record.keys() != _FIELDS):
+            raise UserError(
+                f"line {number} of '{self._directory / LINES_FILE}' is no prediction but "
+                f"{_shown(line)}; remove it, and its file is scored again, or give another --out."
+            )
+        return record
+
+    def _write(self, records: Sequence[dict]) -> None:
+        """Writes lines in ASCII: that keeps names that are not UTF-8, too."""
+        lines = [json.dumps(record, allow_nan=False) + "\n" for record in records]
+        self._lines.write("".join(lines).encode("ascii"))
+        self._lines.flush()
+        os.fsync(self._lines.fileno())
+
+    def _remember(self, records: Sequence[dict]) -> None:
+        self.rows += records
+        self._known |= {(r["file"], r["bytes"], r["modified"]) for r in records}
+
+    def _rewrite_table(self) -> None:
+        path = self._directory / TABLE_FILE
+        remove_partials(path)
+        with partial_path(path) as partial, partial.open("w", **_TABLE_FORMAT) as file:
+            csv.writer(file).writerows([_COLUMNS, *map(_cells, self.rows)])
+
+
+def _shown(line: bytes) -> str:
+    """The beginning of a line as a message shows it."""
+    return repr(line[:200].decode("ascii", "backslashreplace").strip())
+
+
+def _cells(record: dict) -> list:
+    """A row of the table; of several regions the first is told."""
+    regions = record["regions"]
+    region = [*regions[0]["box"], regions[0]["area"], regions[0]["peak"]] if regions else [""] * 6
+    first = [record[name] for name in _COLUMNS[: _COLUMNS.index("regions")]]
+    return [*first, len(regions), *region]

@@ -1,0 +1,51 @@
+"""Scored photographs are sorted into folders by what was decided of them."""
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from data.files import locked, partial_path
+
+SORTED_FOLDERS = ("OK", "review", "NG", "error")
+
+
+def sort_file(path: Path, directory: Path, decision: str, *, move: bool) -> Path:
+    """Puts a photograph into the folder of its decision, whole or not at all.
+
+    What lies there stays: the newcomer is called 'NAME-2.png', 'NAME-3.png' and so on where its
+    name is taken. Of a link, what it leads to is copied, and stays where it is.
+
+    Args:
+      path: the photograph.
+      directory: where the folders are; they are made.
+      decision: one of ``SORTED_FOLDERS``.
+      move: whether it disappears where it was.
+
+    Returns:
+      Where it is now.
+
+    Raises:
+      OSError: it has vanished, the disk is full or may not be written to.
+    """
+    folder = directory / decision
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):  # others may sort to there
+        target = _free(folder, path)
+        if move and not path.is_symlink():
+            with suppress(OSError):  # it lies on another file system
+                return path.rename(target)
+        with partial_path(target) as partial:
+            shutil.copy2(path, partial)
+    if move:
+        path.unlink()
+    return target
+
+
+def _free(folder: Path, path: Path) -> Path:
+    """The first name of a photograph that nothing has in a folder."""
+    target, number = folder / path.name, 1
+    while os.path.lexists(target):  # a link that leads nowhere is something
+        number += 1
+        target = folder / f"{path.stem}-{number}{path.suffix}"
+    return target

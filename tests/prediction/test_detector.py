@@ -1,0 +1,179 @@
+"""A saved detector answers as the trained one did, however photographs come."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dtsnet_jax import Detector
+from dtsnet_jax.errors import UserError
+from dtsnet_jax.jobs.evaluate import evaluate
+from dtsnet_jax.jobs.train import train
+from dtsnet_jax.prediction.saved import find_detectors, read_detector
+from tests.helpers import SEED, only_result, photograph, seed_run, small_config
+from tests.miniature import save
+
+SHORT = {"train__epochs": 1, "data__calibration": 0.25}
+TILES = {"data__tile_size": 32, "data__tile_overlap": 8}
+KINDS = {
+    "student": {},
+    "knn": {"detector": "knn", "knn__coreset_size": 40},
+    "both": {"detector": "student+knn", "knn__coreset_size": 40},
+    "calibrated": {"scoring__calibrate": True, "scoring__levels": (2, 3)},
+    "share": {"scoring__top_share": 0.05},
+    "padded": {"data__fit": "pad"},
+    "cropped": {"data__fit": "crop"},
+    "tiles": TILES,
+    "region": {"data__region": "half"},
+    "padded region": {"data__fit": "pad", "data__region": "half"},
+    "region of tiles": TILES | {"data__region": "half"},
+    "regions": {"data__region": "halves"},
+}
+
+
+def half(path):
+    marked = np.zeros((40, 48), np.uint8)
+    marked[:, :24] = 1
+    return save(Image.fromarray(marked), path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_saved_detector_scores_test_images_as_they_were_measured(own_images, tmp_path, kind):
+    fields = dict(KINDS[kind])
+    if fields.get("data__region") == "half":
+        fields["data__region"] = str(half(tmp_path / "half.png"))
+    if fields.get("data__region") == "halves":
+        for path in own_images.rglob("*.png"):
+            if "masks" not in path.parts:
+                half(tmp_path / "halves" / path.relative_to(own_images))
+        fields["data__region"] = str(tmp_path / "halves")
+    result = only_result(train(small_config(own_images, **SHORT, **fields), tmp_path / "run"))
+    detector = Detector.load(tmp_path / "run")
+    predictions = detector([one["file"] for one in result["images"]])
+    scores = [prediction.score for prediction in predictions]
+    np.testing.assert_allclose(scores, [one["score"] for one in result["images"]], rtol=1e-4)
+    assert len(detector.calibration.scores) == len(result["calibration_scores"]) == 2
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A trained run, the directory of its photographs, and what was measured."""
+    root = tmp_path_factory.mktemp("trained")
+    for index in range(20):
+        save(photograph(index), root / "parts" / "normal" / f"{index:03}.png")
+    save(photograph(100), root / "parts" / "defective" / "000.png")
+    train(small_config(root / "parts", **SHORT | {"data__calibration": 0.6}), root / "run")
+    return root
+
+
+def test_photographs_come_as_paths_images_or_arrays_one_by_one_or_in_lists(trained):
+    detector = Detector.load(trained / "run")
+    paths = sorted((trained / "parts" / "normal").iterdir())
+    with Image.open(paths[0]) as image:
+        image.load()
+    array = np.asarray(image)
+    several = detector(paths)
+    assert [one.file for one in several] == [str(path) for path in paths]
+    alone = detector(str(paths[0]))
+    for one in (alone, detector(image), detector(array), detector([array])[0]):
+        assert one.score == pytest.approx(several[0].score, rel=1e-5)
+        np.testing.assert_allclose(one.map, several[0].map, rtol=1e-4, atol=1e-5)
+    gray, deep = np.asarray(image.convert("L")), np.asarray(image.convert("L"), np.uint16)
+    assert detector(gray).score == detector(image.convert("L")).score
+    assert detector(np.dstack([array, gray])).score == detector(array).score
+    assert detector(deep).score == detector(gray).score  # the run's files have 8 bits
+    assert alone.map.shape == (32, 32) and alone.map.dtype == np.float32
+    assert alone.score == pytest.approx(alone.map.max())
+    assert detector([]) == []
+
+
+def test_threads_share_a_detector(trained):
+    detector = Detector.load(trained / "run")
+    paths = sorted((trained / "parts" / "normal").iterdir())
+    expected = [one.score for one in detector(paths)]
+    with ThreadPoolExecutor(8) as pool:
+        scores = [one.score for one in pool.map(detector, paths * 3)]
+    np.testing.assert_allclose(scores, expected * 3, rtol=1e-5)
+
+
+def test_decisions_and_regions_follow_the_limits(trained):
+    paths = sorted((trained / "parts" / "normal").iterdir())
+    strict = Detector.load(trained / "run", false_alarms=0.5, review=0.9)
+    predictions = strict(paths)
+    assert {one.decision for one in predictions} == {"OK", "review", "NG"}
+    kept = strict.calibration.scores
+    for one in predictions:
+        assert one.p_value == (1 + (kept >= one.score).sum()) / (len(kept) + 1)
+        assert (one.p_value <= 0.5) == (one.decision == "NG")
+        assert (one.p_value <= 0.9) == (one.decision != "OK")
+        assert bool(one.regions) == (one.decision == "NG")
+        for region in one.regions:
+            left, upper, right, lower = region.box
+            assert 0 <= left < right <= 48 and 0 <= upper < lower <= 40
+            assert 0 < region.area <= 48 * 40 and region.peak > strict.limits.reject.score
+    lenient = Detector.load(trained / "run")
+    assert lenient.limits.reject.extrapolated  # 12 calibration images, 99 are needed
+    assert lenient.limits.reject.score > strict.limits.reject.score
+
+
+def test_pictures_show_photograph_and_heat_at_the_photographs_aspect(trained):
+    (prediction,) = Detector.load(trained / "run")([photograph(0, (1200, 2400))])
+    picture = prediction.picture()
+    assert picture.size == (2 * 1024 + 9, 512 + 6)
+    png = prediction._repr_png_()
+    assert png.startswith(b"\x89PNG")
+
+
+def test_without_calibration_images_there_are_scores_and_no_decision(own_images, tmp_path):
+    train(small_config(own_images, train__epochs=1), tmp_path)
+    prediction = Detector.load(tmp_path)(photograph(0))
+    assert prediction.score > 0 and prediction.regions == []
+    assert (prediction.p_value, prediction.decision, prediction.unusual) == (None, None, None)
+    assert prediction.picture().width > 0
+
+
+def test_what_cannot_be_scored_is_named(trained, tmp_path):
+    detector = Detector.load(trained / "run")
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    wrong = [
+        (broken, "broken.png"),
+        (tmp_path / "missing.png", "does not exist"),
+        (np.zeros((4, 4, 2), np.uint8), r"\(4, 4, 2\) of uint8"),
+        (np.zeros((4, 4), np.float32), "float32"),
+        (np.zeros((0, 4), np.uint8), r"\(0, 4\)"),
+        (Image.new("F", (4, 4)), "float32"),
+    ]
+    for photographs, message in wrong:
+        with pytest.raises(UserError, match=message):
+            detector(photographs)
+    with pytest.raises(UserError, match="holds no detector"):
+        Detector.load(tmp_path)
+    with pytest.raises(UserError, match=r"category is 'cup'.*parts"):
+        Detector.load(trained / "run", category="cup")
+    with pytest.raises(UserError, match=r"seed is '5'.*111"):
+        Detector.load(trained / "run", seed=5)
+    with pytest.raises(UserError, match=r"threshold\.false_alarms"):
+        Detector.load(trained / "run", false_alarms=0.0)
+    damaged = tmp_path / "detector.safetensors"
+    damaged.write_bytes(seed_run(trained / "run").detector.read_bytes()[:-10])
+    with pytest.raises(UserError, match="is no detector"):
+        Detector.load(damaged)
+
+
+def test_the_file_is_enough_by_itself_and_its_fingerprint_follows_its_content(trained, tmp_path):
+    (seeds,) = find_detectors(trained / "run").values()
+    (file,) = seeds.values()
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(file.read_bytes())
+    path = trained / "parts" / "normal" / "000.png"
+    assert Detector.load(copy)(path).score == Detector.load(trained / "run")(path).score
+    before = read_detector(file).about
+    assert before["seed"] == SEED and before["finished"]
+    config = small_config(trained / "parts", **SHORT | {"data__calibration": 0.6})
+    evaluate(config, trained / "run")
+    assert read_detector(file).about == before
+    config.scoring.smoothing = 2.0
+    evaluate(config, trained / "run")
+    assert read_detector(file).about["fingerprint"] != before["fingerprint"]
