@@ -78,17 +78,24 @@ def _predict() -> None:
     from dtsnet_jax.prediction.detectors import Detectors
     from dtsnet_jax.prediction.line import PredictionOptions
 
-    workdir = _WORKDIR.value or (_CONFIG.value and Path("runs") / _CONFIG.value.name)
-    if workdir is None or _IMAGES.value is None:
-        missing = "--workdir" if workdir is None else "--images"
+    if _WORKDIR.value is None or _IMAGES.value is None:
+        missing = "--workdir" if _WORKDIR.value is None else "--images"
         raise UserError(f"{missing} is missing; try --job=predict --workdir=RUN --images=DIR.")
+    if _CONFIG.value is not None:
+        raise UserError(
+            "--config is given, but --job=predict goes by the run; leave it out, and set limits "
+            "with --false_alarms and --review."
+        )
+    if _WATCH.value and _FAIL_ON_NG.value:
+        raise UserError("--fail_on_ng needs an end, which --watch has not; leave one of them out.")
+    workdir = Path(_WORKDIR.value)
     detectors = Detectors(
-        Path(workdir),
+        workdir,
         category=_CATEGORY.value,
         false_alarms=_FALSE_ALARMS.value,
         review=_REVIEW.value,
     )
-    directory = Path(workdir) if Path(workdir).is_dir() else Path(workdir).parent
+    directory = workdir if workdir.is_dir() else workdir.parent
     options = PredictionOptions(
         images=_IMAGES.value,
         out=Path(_OUT.value) if _OUT.value else directory / "predictions",

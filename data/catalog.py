@@ -95,9 +95,9 @@ class Catalog:
                 first = next(s.path for s in samples if s.defect == defect)
                 lines.append(f"  {split:<11} {defect:<20} {count:>6}  first: {first}")
         if not self.test:
-            lines.append("  test        none: the model is trained, nothing can be measured")
+            lines.append("  test  none: the model is trained, nothing can be measured")
         else:
-            lines.append(f"  masks       {self._describe_masks()}")
+            lines.append(f"  masks {self._describe_masks()}")
         if self.ignored:
             names = ", ".join(str(path) for path in self.ignored[:3])
             more = ", …" if len(self.ignored) > 3 else ""

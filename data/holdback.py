@@ -62,6 +62,11 @@ def hold_back(
     return learned, [sample for sample, out in zip(samples, held, strict=True) if out]
 
 
+def has_groups(samples: Sequence[Sample]) -> bool:
+    """Whether there are two groups or more, so that one can be held back."""
+    return len({sample.group for sample in samples}) > 1
+
+
 def describe_shared_groups(train: Sequence[Sample], test: Sequence[Sample]) -> list[str]:
     """A note on the groups that could not be kept together, if there are any."""
     learned = {sample.group for sample in train}

@@ -152,8 +152,8 @@ def open_rgb(path: Path, options: PixelOptions, *, at_least: Size | None = None)
         return Photograph(upright if upright.mode == "RGB" else upright.convert("RGB"), False)
 
 
-def convert_image(source: Image.Image | np.ndarray, options: PixelOptions) -> Image.Image:
-    """Brings what has been decoded already to 8-bit RGB, as ``open_rgb`` does with files.
+def convert_image(source: Image.Image | np.ndarray, options: PixelOptions) -> Photograph:
+    """Brings what has been opened already to 8-bit RGB, as ``open_rgb`` does with files.
 
     Args:
       source: an image; or an array (height, width), (height, width, 3) or (height, width, 4) of
@@ -161,22 +161,39 @@ def convert_image(source: Image.Image | np.ndarray, options: PixelOptions) -> Im
       options: of these ``bit_depth``.
 
     Raises:
-      UserError: it is of another kind, or empty.
+      UserError: it is of another kind, empty, cut short, or of a file of more than 8 bits a value,
+        of which Pillow keeps 8.
     """
-    if isinstance(source, Image.Image) and source.mode not in (*_DEEP_MODES, "F"):
-        return _upright(source, _orientation(source)).convert("RGB")
+    if isinstance(source, Image.Image):
+        return _convert_pillow(source, options)
     values = np.asarray(source)
     shape = values.shape
-    colours = shape[2:] in ((), (3,), (4,))
-    if len(shape) not in (2, 3) or not colours or not values.size or values.dtype.kind not in "ui":
+    known = values.dtype in (np.uint8, np.uint16) and len(shape) in (2, 3) and values.size
+    if not known or shape[2:] not in ((), (3,), (4,)):
         raise UserError(
             f"the image is an array {shape} of {values.dtype}, expected (height, width), (height, "
             "width, 3) or (height, width, 4) of uint8 or uint16."
         )
     values = values[..., :3] if len(shape) == 3 else values
     if values.dtype == np.uint8:
-        return Image.fromarray(values).convert("RGB")
-    return _scaled(values, options.bit_depth, 1).image
+        return Photograph(Image.fromarray(values).convert("RGB"), False)
+    return _scaled(values, options.bit_depth, 1)
+
+
+def _convert_pillow(image: Image.Image, options: PixelOptions) -> Photograph:
+    if image.format is not None and is_deep(image, Path(getattr(image, "filename", ""))):
+        raise UserError(
+            "the image is of a file with more than 8 bits a value, which Pillow does not keep as "
+            "they are; give the file's path."
+        )
+    if image.mode in (*_DEEP_MODES, "F"):
+        return convert_image(np.asarray(image), options)
+    try:
+        return Photograph(_upright(image, _orientation(image)).convert("RGB"), False)
+    except OSError as error:
+        raise UserError(
+            f"the image cannot be decoded ({error}); open an intact one, or give a path."
+        ) from error
 
 
 def _check_size(image: Image.Image, path: Path, max_megapixels: float) -> float:

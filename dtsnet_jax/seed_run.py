@@ -191,15 +191,18 @@ class SeedRun:
                 remove(path)
             remove_abandoned(self.directory)
 
-    def result(self, last_step: int, **made_from: object) -> dict | None:
-        """The stored result; None if it is damaged, not that of these weights, or has no detector.
+    def result(
+        self, last_step: int, *, with_detector: bool = False, **made_from: object
+    ) -> dict | None:
+        """The stored result, None if it is damaged or not that of these weights at this step.
 
         Args:
           last_step: the step that the weights were to reach.
+          with_detector: whether it counts only with the detector that belongs to it.
           made_from: the parts of its 'made_from' that have to be as given.
         """
         result = from_first(self._read_result)
-        if result is None or not from_first(self.detector.is_file):
+        if result is None or (with_detector and not from_first(self.detector.is_file)):
             return None
         if not result["trained_to"] == result["last_step"] == last_step:
             return None

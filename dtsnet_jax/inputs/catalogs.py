@@ -5,11 +5,12 @@ from dataclasses import replace
 from ml_collections import ConfigDict
 
 from data.catalog import ALL, Catalog, share_catalogs, unite
-from data.holdback import hold_back
+from data.holdback import has_groups, hold_back
 from data.masks import inspect_masks
 from data.readers import read_catalogs
 from dtsnet_jax.config import length_of, parse_shard
 from dtsnet_jax.inputs.leaks import shared_files
+from dtsnet_jax.prediction.limits import MINIMUM
 
 
 def chosen_catalogs(config: ConfigDict) -> list[Catalog]:
@@ -38,8 +39,24 @@ def chosen_catalogs(config: ConfigDict) -> list[Catalog]:
 
 
 def _calibrated(catalog: Catalog, config: ConfigDict) -> Catalog:
-    """The same category with a share of its training images kept for calibration."""
-    share, by = config.data.calibration, config.data.held_back_by
+    """The same category with a share of its training images kept for calibration.
+
+    At least as many as limits need, unless that is more than a fifth of the images: then none, for
+    fewer are of no use. Whole groups if they are held back for testing so, unless one is left.
+    """
+    share, by, count = config.data.calibration, config.data.held_back_by, len(catalog.train)
+    if not share:
+        return catalog
+    if share * count < MINIMUM:
+        if count < 5 * MINIMUM:
+            note = (
+                f"no image is kept for calibration: data.calibration={share} of {count} training "
+                f"images is fewer than the {MINIMUM} that limits need, so nothing will be called NG"
+            )
+            return replace(catalog, notes=(*catalog.notes, note))
+        share = MINIMUM / count
+    if by == "group" and not has_groups(catalog.train):
+        by = "spread"
     train, kept = hold_back(catalog.train, share, by, field="data.calibration")
     return replace(catalog, train=tuple(train), calibration=tuple(kept))
 

@@ -123,7 +123,7 @@ def evaluate_seed(table: Table, row: Row, catalog: Catalog, learns: Catalog, see
             threshold, heatmaps = result["thresholds"].get("image"), row.config.scoring.heatmaps
             result["gallery"] = draw(drawn, run, images.test, scores, threshold, heatmaps=heatmaps)
         run.forget_result()
-    if is_first():
+    if is_first() and not table.config.rows:  # of whose rows one will be used, if any
         save_detector(run.detector, detector)
     run.store_result(result)
     return result
@@ -144,7 +144,7 @@ def _check_record(
             f"{length} are asked for; --job=train continues it."
         )
     wanted = {"settings": settings_digest(row.config), "teacher": table.teacher(row).digest}
-    if scores_by_training_images(row.config):
+    if scores_by_training_images(row.config) or row.config.data.calibration:
         wanted["training images"] = learned.training_digest
     for what, digest in wanted.items():
         if record["made_from"][what] != digest:

@@ -3,16 +3,19 @@
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from threading import Thread
 
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.prediction.detectors import Detectors
 from dtsnet_jax.prediction.line import Line, PredictionOptions
-from dtsnet_jax.prediction.log import TABLE_FILE, PredictionLog, outcome_of
+from dtsnet_jax.prediction.log import TABLE_FILE, PredictionLog
 from dtsnet_jax.prediction.sources import find_images
 from dtsnet_jax.prediction.watching import settled_images
+from dtsnet_jax.report.document import PAGE_FILE
 from dtsnet_jax.report.predictions import write_predictions_page
 from dtsnet_jax.run import CONFIG_FILE
 
@@ -27,7 +30,7 @@ def predict(detectors: Detectors, options: PredictionOptions) -> Counter[str]:
       options: what to score and what to do with it.
 
     Returns:
-      How many photographs were 'OK', 'review' or 'NG', those of earlier starts included; 'error'
+      How many of the photographs were 'OK', 'review' or 'NG', now or at an earlier start; 'error'
       counts those that could not be scored, 'scored' those without a decision.
 
     Raises:
@@ -39,51 +42,65 @@ def predict(detectors: Detectors, options: PredictionOptions) -> Counter[str]:
             "another directory."
         )
     sources = _sources(options)
-    with PredictionLog(options.out, detectors.fingerprint) as log:
+    with PredictionLog(options.out, detectors.fingerprint) as log, ExitStack() as last:
         for category in {row["category"] for row in log.rows} - {""}:
             detectors.of(category)  # whose limits belong into the report, scored again or not
-        written = time.monotonic()
-        try:
-            with Line(detectors, log, options) as line:
-                for paths in sources:
-                    line.score(paths)
-                    if paths and time.monotonic() - written > PAGE_SECONDS:
-                        write_predictions_page(options.out, log.rows, detectors.loaded)
-                        written = time.monotonic()
-        finally:
-            page = write_predictions_page(options.out, log.rows, detectors.loaded)
-    counts = Counter(map(outcome_of, log.rows))
-    print(", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())))
-    print(f"predictions: {options.out / TABLE_FILE}\nreport: {page}")
-    return counts
+        page = partial(write_predictions_page, options.out, log.rows, detectors.loaded)
+        last.callback(page)
+        line = last.enter_context(Line(detectors, log, options))
+        written, shown = time.monotonic(), len(log.rows)
+        for paths in sources:
+            line.score(paths)
+            if len(log.rows) > shown and time.monotonic() - written > PAGE_SECONDS:
+                page()
+                written, shown = time.monotonic(), len(log.rows)
+    counts = sorted(line.counts.items())
+    print(", ".join(f"{count} {outcome}" for outcome, count in counts) or "no photographs")
+    print(f"predictions: {options.out / TABLE_FILE}\nreport: {options.out / PAGE_FILE}")
+    return line.counts
 
 
 def _sources(options: PredictionOptions) -> Iterable[list[Path]]:
     """The photographs: all at once, or in lists as they come."""
+    out = options.out.resolve()
     if options.watch:
-        print(f"watching '{options.images}'; Ctrl-C ends it", flush=True)
-        return settled_images(Path(options.images), ignoring=[options.out])
+        directory = Path(options.images).expanduser()
+        if directory.resolve() == out or out in directory.resolve().parents:
+            raise UserError(
+                f"--out is '{options.out}', in which --images '{options.images}' lies; what is "
+                "written would be watched: give another directory."
+            )
+        print(f"watching '{directory}'; Ctrl-C ends it", flush=True)
+        return settled_images(directory, ignoring=[options.out])
     found = find_images(options.images)
-    return [found] if isinstance(found, list) else _as_they_come(found)
+    if not isinstance(found, list):
+        return _as_they_come(found)
+    return [[path for path in found if out not in path.absolute().parents]]
 
 
 def _as_they_come(paths: Iterator[Path]) -> Iterator[list[Path]]:
     """What has come since the last list, so that one photograph need not wait for the next."""
-    arrived: SimpleQueue[Path | None] = SimpleQueue()
+    arrived: SimpleQueue[Path | BaseException | None] = SimpleQueue()
 
     def read() -> None:
-        for path in paths:
-            arrived.put(path)
-        arrived.put(None)
+        end = None
+        try:
+            for path in paths:
+                arrived.put(path)
+        except BaseException as error:
+            end = error
+        arrived.put(end)
 
     Thread(target=read, daemon=True).start()
-    while (first := arrived.get()) is not None:
-        some = [first]
-        try:
-            while (path := arrived.get_nowait()) is not None:
-                some.append(path)
-        except Empty:
+    some: list[Path] = []
+    while True:
+        one = arrived.get()
+        if isinstance(one, Path):
+            some.append(one)
+        if some and (arrived.empty() or not isinstance(one, Path)):
             yield some
-            continue
-        yield some
-        return
+            some = []
+        if isinstance(one, BaseException):
+            raise one
+        if one is None:
+            return

@@ -57,7 +57,12 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, dict]:
         made_from, last_step = _train(table, row, learns, trained)
         run = row.run.seed_run(catalog.category, seed)
         with run.measuring():
-            result = run.result(last_step, weights=made_from, **scored_from(row.config, images))
+            result = run.result(
+                last_step,
+                with_detector=not config.rows,
+                weights=made_from,
+                **scored_from(row.config, images),
+            )
             if result is not None:
                 print(f"{row.name}, {run.name}: measured already")
                 return result

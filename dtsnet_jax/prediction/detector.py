@@ -7,20 +7,20 @@ from pathlib import Path
 import jax
 import numpy as np
 from flax import nnx
-from PIL import Image
 
 from dtsnet_jax.detectors.learner import build_learner, compute_dtype, scoring_options
 from dtsnet_jax.devices.mesh import data_mesh, map_batches, replicate
-from dtsnet_jax.errors import UserError, unknown_name
 from dtsnet_jax.inputs.options import pixel_options
 from dtsnet_jax.model.backbones import get_backbone
 from dtsnet_jax.model.encoder import build_encoder
 from dtsnet_jax.prediction.drift import oddness
-from dtsnet_jax.prediction.limits import find_limit, find_limits, p_values
+from dtsnet_jax.prediction.limits import find_limits, p_values
 from dtsnet_jax.prediction.photographs import Opened, Opener, Scored, Source, score_photographs
 from dtsnet_jax.prediction.prediction import Prediction, find_regions
-from dtsnet_jax.prediction.saved import SavedDetector, find_detectors, read_detector
+from dtsnet_jax.prediction.saved import SavedDetector, choose_detector, read_detector
 from dtsnet_jax.weights.teacher import Teacher
+
+FEW = (1, 4)  # that are not filled up to a batch
 
 
 class Detector:
@@ -32,21 +32,17 @@ class Detector:
       calibration: how good photographs score.
       limits: beyond which a part is to be reviewed or rejected; None where there are too few
         calibration images.
+      false_alarms, review: the rates that were asked for.
+      batch_size: how many photographs, or tiles of them, are computed at once.
+      ahead: how many photographs it is wise to open before they are scored.
     """
 
-    def __init__(
-        self,
-        saved: SavedDetector,
-        *,
-        false_alarms: float | None = None,
-        review: float | None = None,
-    ):
+    def __init__(self, saved: SavedDetector, *, false_alarms: float, review: float):
         """Puts a detector on the devices; what it computes is compiled when it is first used.
 
         Args:
           saved: what was read from its file.
-          false_alarms, review: ``threshold.false_alarms`` and ``threshold.review``; None for those
-            of the run.
+          false_alarms, review: as ``threshold.false_alarms`` and ``threshold.review``.
 
         Raises:
           UserError: the rates cannot be.
@@ -59,12 +55,11 @@ class Detector:
         self._opener = Opener(options, saved.region, regions)
         self._scoring = scoring_options(config)
         self.batch_size = config.scoring.batch_size
-        rates = config.threshold
-        self.false_alarms = rates.false_alarms if false_alarms is None else false_alarms
-        self.review = rates.review if review is None else review
+        self.ahead = 1 if options.tile_size else 4 * self.batch_size
+        self.false_alarms, self.review = false_alarms, review
         scores, peaks = self.calibration.scores, self.calibration.peaks
-        self.limits = find_limits(scores, false_alarms=self.false_alarms, review=self.review)
-        self._peak_limit = find_limit(peaks, self.false_alarms) if self.limits else None
+        self.limits = find_limits(scores, false_alarms=false_alarms, review=review)
+        self._peaks = find_limits(peaks, false_alarms=false_alarms, review=review)
         self._oddness = oddness(self.calibration.features, self.calibration.usual)
 
         backbone, dtype = get_backbone(config.encoder.name), compute_dtype(config)
@@ -94,46 +89,38 @@ class Detector:
         Args:
           path: the directory of a run, or the file of a detector.
           category: which one of a run with several.
-          seed: which one of a run with several; the first unless given.
-          false_alarms: share of good parts that may be called NG; that of the run unless given.
-          review: share of good parts that may be called NG or review; that of the run unless
-            given, 0 for none.
+          seed, false_alarms, review: as for ``dtsnet_jax.prediction.saved.choose_detector``.
 
         Raises:
           UserError: there is no such detector, or the rates cannot be.
         """
-        found = find_detectors(Path(path))
-        if category is None and len(found) > 1:
-            raise UserError(
-                f"'{path}' has the categories {', '.join(found)}; name the one that the "
-                "photographs are of."
-            )
-        seeds = found.get(category or next(iter(found)))
-        if seeds is None:
-            raise unknown_name("category", category, found)
-        if seed is not None and seed not in seeds:
-            raise unknown_name("seed", seed, seeds)
-        file = seeds[min(seeds) if seed is None else seed]
-        return cls(read_detector(file), false_alarms=false_alarms, review=review)
+        choice = choose_detector(
+            Path(path), category=category, seed=seed, false_alarms=false_alarms, review=review
+        )
+        saved = read_detector(choice.file)
+        return cls(saved, false_alarms=choice.false_alarms, review=choice.review)
 
-    def __call__(self, photographs: Source | Sequence[Source]) -> Prediction | list[Prediction]:
+    def __call__(
+        self, photographs: Source | list[Source] | tuple[Source, ...]
+    ) -> Prediction | list[Prediction]:
         """Scores a photograph, or several of them.
 
         Args:
           photographs: a path, a Pillow image, or an array (height, width), (height, width, 3) or
-            (height, width, 4), uint8 or uint16, RGB; or a sequence of these.
+            (height, width, 4), uint8 or uint16, RGB; or a list or tuple of these.
 
         Returns:
-          A prediction; of a sequence a list of them.
+          A prediction; of a list or tuple a list of them.
 
         Raises:
           UserError: a photograph cannot be used.
         """
-        if isinstance(photographs, (str, Path, Image.Image, np.ndarray)):
+        if not isinstance(photographs, (list, tuple)):
             return self.predict([self.open(photographs)])[0]
         predictions: list[Prediction] = []
-        for start in range(0, len(photographs), self.batch_size):
-            some = photographs[start : start + self.batch_size]
+        step = min(self.ahead, self.batch_size)
+        for start in range(0, len(photographs), step):
+            some = photographs[start : start + step]
             predictions += self.predict([self.open(one) for one in some])
         return predictions
 
@@ -148,7 +135,7 @@ class Detector:
     def predict(self, photographs: Sequence[Opened]) -> list[Prediction]:
         """Scores decoded photographs, all at once; the second half of what a call does."""
         count = sum(len(one.arrays) for one in photographs)
-        batch_size = 1 if count == 1 else self.batch_size
+        batch_size = next((few for few in FEW if count <= few), self.batch_size)
         answers = partial(
             map_batches,
             partial(self._answer, self._parts),
@@ -166,8 +153,9 @@ class Detector:
             odd = oddness(scored.features[None], calibration.usual)
             p_value = float(p_values(np.float64(scored.score), calibration.scores))
             unusual = float(p_values(odd, self._oddness)[0])
-        limit = self._peak_limit
-        regions = [] if limit is None else find_regions(scored.map, limit.score, scored.placement)
+        regions = []
+        if self._peaks is not None:
+            regions = find_regions(scored.map, self._peaks.review.score, scored.placement)
         return Prediction(
             file=photograph.file,
             score=scored.score,
@@ -176,14 +164,15 @@ class Detector:
             map=scored.map,
             regions=regions,
             unusual=unusual,
+            clipped=photograph.clipped,
             _placement=scored.placement,
-            _scale=self.scale,
+            _scale=self._scale,
             _open=photograph.image,
         )
 
     @property
-    def scale(self) -> tuple[float, float]:
+    def _scale(self) -> tuple[float, float]:
         """The scores of the coldest and the hottest colour, between which the limit is halfway."""
-        middle = self.calibration.highest if self._peak_limit is None else self._peak_limit.score
+        middle = self.calibration.highest if self._peaks is None else self._peaks.reject.score
         cold = self.calibration.typical
         return cold, max(2 * middle - cold, cold + 1e-12)

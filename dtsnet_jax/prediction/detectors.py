@@ -4,14 +4,14 @@ from pathlib import Path
 
 from dtsnet_jax.prediction.detector import Detector
 from dtsnet_jax.prediction.limits import describe_limits, describe_missing
-from dtsnet_jax.prediction.saved import find_detectors, read_header
+from dtsnet_jax.prediction.saved import choose_detector, find_detectors, read_detector
 
 
 class Detectors:
     """The detectors of a run, loaded when a photograph first needs them.
 
     Attributes:
-      fingerprint: of all that decisions depend on.
+      fingerprint: of all that decisions depend on, in the photographs of this job.
       loaded: those that were needed, by category.
     """
 
@@ -34,37 +34,40 @@ class Detectors:
         Raises:
           UserError: there are none, or none of the category.
         """
-        self._workdir, self._category = workdir, category
-        self._rates = {"false_alarms": false_alarms, "review": review}
-        self._found = find_detectors(workdir)
+        names = [category] if category is not None else sorted(find_detectors(workdir))
+        self._choices = {
+            name: choose_detector(workdir, category=name, false_alarms=false_alarms, review=review)
+            for name in names
+        }
         self.loaded: dict[str, Detector] = {}
-        if category is not None:
-            self.of(category)
-        files = [seeds[min(seeds)] for _, seeds in sorted(self._found.items())]
-        names = [read_header(file)["fingerprint"][:16] for file in files]
-        rates = [f"{name}={rate}" for name, rate in self._rates.items() if rate is not None]
-        self.fingerprint = " ".join([*names, *rates])
+        self.fingerprint = "; ".join(
+            f"{one.fingerprint[:16]} false_alarms={one.false_alarms} review={one.review}"
+            for one in self._choices.values()
+        )
 
     def category_of(self, path: Path) -> str:
         """The category of a photograph; '' where there are several and none is told."""
-        if self._category is not None:
-            return self._category
-        if len(self._found) == 1:
-            return next(iter(self._found))
-        named = [folder for folder in path.absolute().parts[:-1] if folder in self._found]
+        if len(self._choices) == 1:
+            return next(iter(self._choices))
+        named = [folder for folder in path.absolute().parts[:-1] if folder in self._choices]
         return named[-1] if named else ""
 
     def describe_missing(self, path: Path) -> str:
         """Why a photograph has no category."""
         return (
             f"'{path}' lies in no folder that is named like one of the categories "
-            f"({', '.join(self._found)}); name it with --category."
+            f"({', '.join(self._choices)}); name it with --category."
         )
 
     def of(self, category: str) -> Detector:
         """The detector of a category; says its limits when it is loaded."""
         if category not in self.loaded:
-            detector = Detector.load(self._workdir, category=category, **self._rates)
+            choice = self._choices[category]
+            detector = Detector(
+                read_detector(choice.file),
+                false_alarms=choice.false_alarms,
+                review=choice.review,
+            )
             images = len(detector.calibration.scores)
             missing = describe_missing(images, detector.false_alarms)
             lines = describe_limits(detector.limits, images) if detector.limits else [missing]

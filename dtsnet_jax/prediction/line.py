@@ -1,17 +1,17 @@
 """The line on which photographs are scored, one after the other, and written down."""
 
-from collections import deque
-from collections.abc import Iterable, Iterator
+import errno
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from tqdm import tqdm
 
-from dtsnet_jax.errors import first_line
+from dtsnet_jax.errors import UserError, first_line
 from dtsnet_jax.prediction.detector import Detector
 from dtsnet_jax.prediction.detectors import Detectors
 from dtsnet_jax.prediction.drift import DriftTest, describe_drift
@@ -21,7 +21,6 @@ from dtsnet_jax.prediction.prediction import Prediction
 from dtsnet_jax.prediction.sorting import SORTED_FOLDERS, sort_file
 
 HEATMAPS = "heatmaps"
-AHEAD = 4  # batches that are decoded while others are computed
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class _Batch(NamedTuple):
     """Photographs whose rows wait for their pictures."""
 
     rows: list[Row]
-    pictures: list[Future]
+    pictures: list[Future[bool] | None]
 
 
 class DriftWatch:
@@ -65,7 +64,7 @@ class DriftWatch:
     def __init__(self, category: str, calibration_images: int):
         self._category = category
         self._test = DriftTest(calibration_images) if calibration_images else None
-        self._seen: list[str] = []
+        self._seen: list[str] = []  # from ``DriftTest.since`` on
 
     def see(self, unusual: float | None, file: str, at: str, *, silent: bool = False) -> bool:
         """Takes the next photograph; returns whether there is drift.
@@ -79,13 +78,15 @@ class DriftWatch:
         if self._test is None or unusual is None:
             return False
         before = self._test.alarmed
-        self._seen.append(f"{file}, {at}")
         alarmed = self._test.update(unusual)
+        if self._test.since is None:
+            self._seen = []
+        else:
+            self._seen.append(f"{file}, {at}")
         if alarmed != before and not silent:
             text = "the photographs look like those of training again"
             if alarmed:
-                since = self._test.since
-                text = describe_drift(self._seen[since], len(self._seen) - since)
+                text = describe_drift(self._seen[0], len(self._seen))
             tqdm.write(f"{self._category}: {text}")
         return alarmed
 
@@ -93,12 +94,17 @@ class DriftWatch:
 class Line:
     """Photographs go through here: decoding ahead in threads, scoring in batches, writing down.
 
-    A photograph's row is written after its picture, and before it is moved.
+    A photograph's row is written after its picture, and before it is moved. What could not be
+    scored at an earlier start is tried again, once.
+
+    Attributes:
+      counts: how many of the photographs that have come were decided upon how, see ``outcome_of``.
     """
 
     def __init__(self, detectors: Detectors, log: PredictionLog, options: PredictionOptions):
         self._detectors, self._log, self._options = detectors, log, options
-        self._outcomes = {(r["file"], r["bytes"], r["modified"]): outcome_of(r) for r in log.rows}
+        self._tried: set[Identity] = set()
+        self.counts: Counter[str] = Counter()
         self._drawn = sum(row["picture"] is not None for row in log.rows)
         self._watches: dict[str, DriftWatch] = {}
         self._pool = ThreadPoolExecutor()
@@ -111,15 +117,14 @@ class Line:
         self._pool.shutdown(cancel_futures=True)
         self._bar.close()
 
-    def score(self, paths: Iterable[Path]) -> None:
+    def score(self, paths: Sequence[Path]) -> None:
         """Scores those of the photographs that have not been scored; returns when all is written.
 
         Raises:
           UserError: the detector of a photograph cannot be loaded.
           OSError: the disk is full or may not be written to.
         """
-        with suppress(TypeError):  # an iterator has no length
-            self._bar.total = self._bar.n + len(paths)
+        self._bar.total = self._bar.n + len(paths)
         waiting: deque[_Batch] = deque()
         for batch in self._batches(self._read_ahead(paths)):
             waiting.append(self._score_batch(batch))
@@ -128,19 +133,21 @@ class Line:
         while waiting:
             self._write(waiting.popleft())
 
-    def _read_ahead(self, paths: Iterable[Path]) -> Iterator[_Read]:
+    def _read_ahead(self, paths: Sequence[Path]) -> Iterator[_Read]:
         waiting: deque[Future[_Read]] = deque()
         for path in paths:
             its_identity = identity(path)
-            if its_identity in self._outcomes:
-                self._sort(path, self._outcomes[its_identity], again=True)
+            last = self._log.last.get(its_identity)
+            if its_identity in self._tried or (last and not last["error"]):
+                if its_identity not in self._tried:
+                    self._finish(its_identity, outcome_of(last))
                 self._bar.update()
                 continue
-            self._outcomes[its_identity] = ""  # so that it is not read twice
+            self._tried.add(its_identity)
             category = self._detectors.category_of(path)
             detector = self._detectors.of(category) if category else None
             waiting.append(self._pool.submit(self._read, path, its_identity, category, detector))
-            if len(waiting) > (AHEAD * detector.batch_size if detector else 0):
+            if len(waiting) > (detector.ahead if detector else 0):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
@@ -151,6 +158,8 @@ class Line:
         if detector is None:
             return _Read(its_identity, category, None, self._detectors.describe_missing(path))
         try:
+            if path.exists() and not path.is_file():
+                return _Read(its_identity, category, None, f"'{path}' is no file")
             return _Read(its_identity, category, detector.open(path), None)
         except Exception as error:  # whatever is wrong with one file, the others are scored
             return _Read(its_identity, category, None, first_line(error))
@@ -182,13 +191,13 @@ class Line:
         rows, pictures = [], []
         for read in batch:
             prediction = next(scored) if read.opened else None
-            picture = None
+            name, picture = None, None
             if prediction and self._options.heatmaps:
                 self._drawn += 1
-                picture = f"{HEATMAPS}/{self._drawn:06}_{_name(read)}.jpg"
-                path = self._options.out / picture
-                pictures.append(self._pool.submit(_draw, prediction, path))
-            rows.append(self._row(read, prediction, picture))
+                name = f"{HEATMAPS}/{self._drawn:06}_{_name(read)}.jpg"
+                picture = self._pool.submit(_draw, prediction, self._options.out / name)
+            pictures.append(picture)
+            rows.append(self._row(read, prediction, name))
         return _Batch(rows, pictures)
 
     def _row(self, read: _Read, prediction: Prediction | None, picture: str | None) -> Row:
@@ -198,13 +207,14 @@ class Line:
         about |= {"category": read.category, "picture": picture, "error": read.error}
         if prediction is None:
             nothing = dict.fromkeys(("score", "p_value", "decision", "unusual"))
-            return Row(**about, **nothing, drift=False, regions=[])
+            return Row(**about, **nothing, clipped=False, drift=False, regions=[])
         return Row(
             **about,
             score=prediction.score,
             p_value=prediction.p_value,
             decision=prediction.decision,
             unusual=prediction.unusual,
+            clipped=prediction.clipped,
             drift=self._watch(read.category).see(prediction.unusual, file, at),
             regions=[region._asdict() for region in prediction.regions],
         )
@@ -221,21 +231,38 @@ class Line:
         return self._watches[category]
 
     def _write(self, batch: _Batch) -> None:
-        for picture in batch.pictures:
-            picture.result()
-        self._log.append(batch.rows)
-        for row in batch.rows:
-            outcome = outcome_of(vars(row))
-            self._outcomes[row.file, row.bytes, row.modified] = outcome
-            self._sort(Path(row.file), outcome)
-        self._bar.update(len(batch.rows))
+        pictures = [picture is not None and picture.result() for picture in batch.pictures]
+        rows = [
+            row if drawn else replace(row, picture=None)
+            for row, drawn in zip(batch.rows, pictures, strict=True)
+        ]
+        self._log.append([row for row in rows if not self._is_known_error(row)])
+        for row in rows:
+            self._finish((row.file, row.bytes, row.modified), outcome_of(vars(row)))
+        self._bar.update(len(rows))
 
-    def _sort(self, path: Path, outcome: str, *, again: bool = False) -> None:
-        """Puts a photograph where it belongs; one that was copied before is not copied again."""
-        move = self._options.sort == "move"
-        if self._options.sort and outcome in SORTED_FOLDERS and (move or not again):
-            with suppress(FileNotFoundError):  # it has vanished meanwhile
-                sort_file(path, self._options.out, outcome, move=move)
+    def _is_known_error(self, row: Row) -> bool:
+        last = self._log.last.get((row.file, row.bytes, row.modified))
+        return last is not None and last["error"] == row.error
+
+    def _finish(self, its_identity: Identity, outcome: str) -> None:
+        """Counts a photograph and puts it where it belongs, unless it is another one by now.
+
+        In a directory that is watched, what cannot be read may be a file that is still written.
+        """
+        self.counts[outcome] += 1
+        path = Path(its_identity[0])
+        unfinished = outcome == "error" and self._options.watch
+        if not self._options.sort or outcome not in SORTED_FOLDERS or unfinished:
+            return
+        if identity(path) != its_identity or not path.is_file():
+            return
+        try:
+            sort_file(path, self._options.out, outcome, move=self._options.sort == "move")
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            tqdm.write(f"'{path}' stays where it is: {first_line(error)}")
 
 
 def _name(read: _Read) -> str:
@@ -244,6 +271,12 @@ def _name(read: _Read) -> str:
     return "".join(c if c.isalnum() or c in "-_. " else "_" for c in stem)
 
 
-def _draw(prediction: Prediction, path: Path) -> None:
+def _draw(prediction: Prediction, path: Path) -> bool:
+    """Writes a picture; returns whether it could be, for the photograph may be gone by now."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    prediction.picture().save(path, quality=90)
+    try:
+        picture = prediction.picture()
+    except UserError:
+        return False
+    picture.save(path, quality=90)
+    return True

@@ -20,7 +20,8 @@ LINES_FILE = "predictions.jsonl"
 TABLE_FILE = "predictions.csv"
 SCHEMA = 1
 _COLUMNS = (
-    "file", "category", "at", "score", "p_value", "decision", "unusual", "drift", "picture",
+    "file", "category", "at", "score", "p_value", "decision", "unusual", "clipped", "drift",
+    "picture",
     "error", "regions", "left", "upper", "right", "lower", "area", "peak",
 )  # fmt: skip
 _TABLE_FORMAT = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
@@ -40,6 +41,7 @@ class Row:
       p_value: of the score among good photographs.
       decision: what the score means; None where nothing was calibrated.
       unusual: as ``Prediction.unusual``.
+      clipped: as ``Prediction.clipped``.
       drift: whether the photographs have drifted away from those learned from.
       regions: as ``Prediction.regions``, with 'box', 'area' and 'peak'.
       picture: its heat map below the directory, None where none is drawn.
@@ -55,6 +57,7 @@ class Row:
     p_value: float | None
     decision: Literal["OK", "review", "NG"] | None
     unusual: float | None
+    clipped: bool
     drift: bool
     regions: Sequence[dict]
     picture: str | None
@@ -77,7 +80,7 @@ def identity(path: Path) -> Identity:
     """
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # of a name with a zero byte
         return str(path.absolute()), None, None
     return str(path.absolute()), status.st_size, status.st_mtime_ns
 
@@ -87,6 +90,7 @@ class PredictionLog:
 
     Attributes:
       rows: all rows so far, in order, as dicts with the fields of ``Row``.
+      last: the last of the rows of every file, by what it is known again by.
     """
 
     def __init__(self, directory: Path, fingerprint: str):
@@ -97,7 +101,7 @@ class PredictionLog:
           fingerprint: of the detector, whose rows alone may be there.
         """
         self.rows: list[dict] = []
-        self._known: set[Identity] = set()
+        self.last: dict[Identity, dict] = {}
         self._directory, self._fingerprint = directory, fingerprint
 
     def __enter__(self) -> "PredictionLog":
@@ -120,10 +124,6 @@ class PredictionLog:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
-
-    def known(self, path: Path) -> bool:
-        """Whether a file as it is now has a row; for one that cannot be seen, whether that has."""
-        return identity(path) in self._known
 
     def append(self, rows: Sequence[Row]) -> None:
         """Adds rows; once this returns they outlast a kill, and none is there in part.
@@ -163,7 +163,7 @@ class PredictionLog:
         self._lines.truncate(end)
         if not records:
             self._write([{"schema": SCHEMA, "fingerprint": self._fingerprint}])
-        self.rows, self._known = [], set()
+        self.rows, self.last = [], {}
         self._remember(records[1:])
 
     def _parsed(self, line: bytes, number: int) -> dict:
@@ -194,7 +194,7 @@ class PredictionLog:
 
     def _remember(self, records: Sequence[dict]) -> None:
         self.rows += records
-        self._known |= {(r["file"], r["bytes"], r["modified"]) for r in records}
+        self.last |= {(r["file"], r["bytes"], r["modified"]): r for r in records}
 
     def _rewrite_table(self) -> None:
         path = self._directory / TABLE_FILE

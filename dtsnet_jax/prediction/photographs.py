@@ -32,7 +32,8 @@ class Opened(NamedTuple):
 
     Attributes:
       file: its path, None where it was given as an array or image.
-      image: gives it as RGB, at its own size.
+      image: gives it as RGB again, at no less than a size.
+      clipped: whether it held values beyond the bit depth of the training images.
       placements: which part of it is in which array: one, or of a photograph in tiles each tile.
       arrays: (k, height, width, 3) uint8.
       valid: where is looked, bool of the one array, or of a photograph in tiles of the photograph;
@@ -40,7 +41,8 @@ class Opened(NamedTuple):
     """
 
     file: str | None
-    image: Callable[[], Image.Image]
+    image: Callable[[Size], Image.Image]
+    clipped: bool
     placements: list[Placement]
     arrays: np.ndarray
     valid: np.ndarray | None
@@ -68,27 +70,29 @@ class Opener:
         """
         if isinstance(source, (str, Path)):
             return self._open_file(Path(source))
-        image = convert_image(source, self.options)
+        image, clipped = convert_image(source, self.options)
         if self.regions:
             raise UserError(
                 f"data.region is the directory '{self.regions}', in which the masks go by the "
                 "names of the photographs; give the photograph as a path."
             )
-        return self._opened(None, image, image.size[::-1], self.region, lambda: image)
+        size = image.size[::-1]
+        return self._opened(None, image, clipped, size, self.region, lambda _: image)
 
     def _open_file(self, path: Path) -> Opened:
         options = self.options
         reducible = options.antialias and not options.tile_size
         with in_turn(path):
             size = image_size(path)[::-1]
-            image = open_rgb(path, options, at_least=options.size if reducible else None).image
+            at_least = options.size if reducible else None
+            image, clipped = open_rgb(path, options, at_least=at_least)
             region = self.region
             if self.regions:
                 (mask,) = region_files([path], self.regions)
                 region = open_mask(mask, path, invert=False)
             try:
                 again = partial(_image, path, options)
-                return self._opened(str(path), image, size, region, again)
+                return self._opened(str(path), image, clipped, size, region, again)
             except UserError as error:
                 raise UserError(f"image '{path}' cannot be scored: {error}") from error
 
@@ -96,9 +100,10 @@ class Opener:
         self,
         file: str | None,
         image: Image.Image,
+        clipped: bool,
         size: Size,
         region: np.ndarray | None,
-        again: Callable[[], Image.Image],
+        again: Callable[[Size], Image.Image],
     ) -> Opened:
         if region is not None and region.shape != size:
             raise UserError(
@@ -117,7 +122,8 @@ class Opener:
                 "the region of interest leaves nothing of it to look at; mark what is of interest "
                 "with anything but black."
             )
-        return Opened(file, again, places, np.stack([np.asarray(a) for a in arrays]), valid)
+        stacked = np.stack([np.asarray(one) for one in arrays])
+        return Opened(file, again, clipped, places, stacked, valid)
 
     def _valid(self, placement: Placement, region: np.ndarray | None) -> np.ndarray | None:
         valid = placement.covered if self.options.fit == "pad" else None
@@ -128,8 +134,13 @@ class Opener:
         return inside if valid is None else inside & valid
 
 
-def make_opener(options: PixelOptions, region: str) -> Opener:
-    """The opener of ``data.region``: '', a mask for all photographs, or a directory of masks.
+def make_opener(options: PixelOptions, region: str, image: Path) -> Opener:
+    """Opens photographs with ``data.region``: '', a mask for all, or a directory of masks.
+
+    Args:
+      options: how photographs become arrays.
+      region: of the configuration.
+      image: one of the photographs that the mask is for.
 
     Raises:
       UserError: the mask cannot be decoded.
@@ -137,11 +148,12 @@ def make_opener(options: PixelOptions, region: str) -> Opener:
     path = Path(region).expanduser()
     if not region or not is_file(path):
         return Opener(options, None, region)
-    return Opener(options, open_mask(path, path, invert=False), "")
+    return Opener(options, open_mask(path, image, invert=False), "")
 
 
-def _image(path: Path, options: PixelOptions) -> Image.Image:
-    return open_rgb(path, options).image
+def _image(path: Path, options: PixelOptions, at_least: Size) -> Image.Image:
+    with in_turn(path):
+        return open_rgb(path, options, at_least=at_least).image
 
 
 class Scored(NamedTuple):
@@ -175,24 +187,17 @@ def score_photographs(
     """
     maps, features = answers(np.concatenate([one.arrays for one in photographs]))
     ends = np.cumsum([len(one.arrays) for one in photographs])[:-1]
-    finish = _stitched if options.tile_size else _whole
+    finish = partial(_stitched, options) if options.tile_size else _whole
     return [
-        finish(one, its_maps, its_features.mean(axis=0), options, top_share)
+        finish(one, its_maps, its_features.mean(axis=0), top_share)
         for one, its_maps, its_features in zip(
             photographs, np.split(maps, ends), np.split(features, ends), strict=True
         )
     ]
 
 
-def _whole(
-    photograph: Opened,
-    maps: np.ndarray,
-    features: np.ndarray,
-    options: PixelOptions,
-    top_share: float,
-) -> Scored:
+def _whole(photograph: Opened, maps: np.ndarray, features: np.ndarray, top_share: float) -> Scored:
     (placement,), (score_map,) = photograph.placements, maps
-    del options
     looked_at = score_map
     if photograph.valid is not None:
         looked_at = score_map[photograph.valid]
@@ -202,10 +207,10 @@ def _whole(
 
 
 def _stitched(
+    options: PixelOptions,
     photograph: Opened,
     maps: np.ndarray,
     features: np.ndarray,
-    options: PixelOptions,
     top_share: float,
 ) -> Scored:
     size = photograph.placements[0].photograph

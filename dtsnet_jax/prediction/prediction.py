@@ -9,11 +9,12 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from data.geometry import Box, Placement
+from data.geometry import Box, Placement, Size
 from dtsnet_jax.prediction.limits import Decision
 from dtsnet_jax.report.heatmaps import overlay
 
 LONGEST = 1024  # pixels: the longer side of a picture
+MOST = 20  # regions that are told of a photograph
 _FOUND = {"OK": "green", "review": "orange", "NG": "red", None: "gray"}  # the frame of a picture
 
 
@@ -43,9 +44,12 @@ class Prediction:
       decision: 'OK', 'review' or 'NG'; None where there are too few calibration images.
       map: (height, width) float32 of the network's image size (of photographs in tiles, of these
         put together), in the units of ``score``; 0 where nothing was looked at.
-      regions: where the map is beyond the limit, the highest first; [] without a limit.
-      unusual: the p-value of the photograph as a whole, by the teacher's mean features: small where
-        light, camera or product are not those of training; None without calibration images.
+      regions: where the map is beyond the limit of what is to be looked at, at most 20, the
+        highest first; [] without a limit.
+      unusual: the p-value of the photograph as a whole, with what surrounds the part, by the
+        teacher's mean features: small where light, camera or product are not those of training;
+        None without calibration images.
+      clipped: whether the photograph held values beyond the bit depth of the training images.
     """
 
     file: str | None
@@ -55,9 +59,10 @@ class Prediction:
     map: np.ndarray
     regions: list[Region]
     unusual: float | None
+    clipped: bool
     _placement: Placement = field(repr=False)
     _scale: tuple[float, float] = field(repr=False)
-    _open: Callable[[], Image.Image] = field(repr=False)
+    _open: Callable[[Size], Image.Image] = field(repr=False)
 
     def picture(self) -> Image.Image:
         """The photograph, and beside it the heat map over it with a frame around every region.
@@ -68,7 +73,7 @@ class Prediction:
         height, width = self._placement.photograph
         scale = min(1.0, LONGEST / max(height, width))
         heat = self._placement.undo(self.map, scale=scale)
-        image = self._open().resize(heat.shape[::-1], Image.Resampling.BILINEAR)
+        image = self._open(heat.shape).resize(heat.shape[::-1], Image.Resampling.BILINEAR)
         hot = overlay(np.asarray(image), heat, self._scale)
         draw = ImageDraw.Draw(hot)
         for region in self.regions:
@@ -92,7 +97,7 @@ class Prediction:
 
 
 def find_regions(score_map: np.ndarray, limit: float, placement: Placement) -> list[Region]:
-    """The connected parts of a map beyond a limit, the highest first.
+    """The connected parts of a map beyond a limit, the highest ones first, at most 20.
 
     Args:
       score_map: (height, width).
@@ -117,4 +122,4 @@ def find_regions(score_map: np.ndarray, limit: float, placement: Placement) -> l
             round(upper + (rows.stop - top) * down),
         )
         found.append(Region(box, max(1, round(area * across * down)), float(peak)))
-    return sorted(found, key=lambda region: -region.peak)
+    return sorted(found, key=lambda region: -region.peak)[:MOST]

@@ -18,10 +18,11 @@ from ml_collections import ConfigDict
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from data.files import partial_path
-from dtsnet_jax.config import read_config
+from configs import default
+from data.files import partial_path, read_json
 from dtsnet_jax.detectors.fitted import Parts
-from dtsnet_jax.errors import UserError, first_line
+from dtsnet_jax.errors import UserError, first_line, unknown_name
+from dtsnet_jax.fingerprint import scoring_settings, training_settings
 from dtsnet_jax.prediction.drift import Usual
 
 FILE = "detector.safetensors"
@@ -82,7 +83,8 @@ def save_detector(path: Path, detector: SavedDetector) -> None:
         arrays["region"] = detector.region
     arrays = {name: np.asarray(array, order="C") for name, array in sorted(arrays.items())}
     header = {"config": json.loads(detector.config.to_json()), "about": detector.about}
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    settings = training_settings(detector.config) | scoring_settings(detector.config)
+    digest = hashlib.sha256(json.dumps([settings, detector.about], sort_keys=True).encode())
     for name, array in arrays.items():
         digest.update(name.encode())
         digest.update(array.data)
@@ -106,7 +108,14 @@ def read_detector(path: Path) -> SavedDetector:
             f"'{path}' is no detector ({first_line(error)}); give a run that was trained, or make "
             "it anew with --job=evaluate --workdir=RUN."
         ) from error
-    config = read_config(header["config"], str(path))
+    config = default.get_config()  # what is newer than the file is as it was before
+    try:
+        config.update(header["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"'{path}' was written by another version of this program ({first_line(error)}); use "
+            "that one, or train anew."
+        ) from error
     region = arrays.pop("region", None)
     tree = _unflatten(arrays)
     stored = tree["calibration"]
@@ -148,32 +157,89 @@ def find_detectors(path: Path) -> dict[str, dict[int, Path]]:
       UserError: there are none.
     """
     if path.is_file():
-        about = read_header(path)
+        about = _read_header(path)["about"]
         return {about["category"]: {about["seed"]: path}}
     found: dict[str, dict[int, Path]] = {}
     for depth in ("", "seed-*", "*/seed-*"):
         for file in sorted(path.glob(f"{depth}/{FILE}".lstrip("/"))):
-            about = read_header(file)
+            about = _read_header(file)["about"]
             found.setdefault(about["category"], {})[about["seed"]] = file
     if not found:
-        rows = sorted({file.parents[2].name for file in path.glob(f"*/*/seed-*/{FILE}")})
-        where = f"; it is a table: give one of its rows, {', '.join(rows)}" if rows else ""
         raise UserError(
-            f"'{path}' holds no detector ('{FILE}'){where}; train it with --job=train, or where it "
-            "was trained by an earlier version, measure it with --job=evaluate."
+            f"'{path}' holds no detector ('{FILE}'); train it with --job=train, or where it "
+            "is a row of a table, make it with --job=evaluate --workdir=TABLE/ROW."
         )
     return found
 
 
-def read_header(path: Path) -> dict:
-    """What ``SavedDetector.about`` says of a file, without its arrays.
+class Choice(NamedTuple):
+    """One of the detectors of a run.
+
+    Attributes:
+      file: where it lies.
+      fingerprint: of its content.
+      false_alarms, review: the rates that decide, as ``threshold.false_alarms`` and
+        ``threshold.review``.
+    """
+
+    file: Path
+    fingerprint: str
+    false_alarms: float
+    review: float
+
+
+def choose_detector(
+    path: Path,
+    *,
+    category: str | None = None,
+    seed: int | None = None,
+    false_alarms: float | None = None,
+    review: float | None = None,
+) -> Choice:
+    """Chooses one of the detectors of a run.
+
+    Args:
+      path: as for ``find_detectors``.
+      category: which one of several.
+      seed: which one of several; the run's first unless given.
+      false_alarms: share of good parts that may be called NG; the run's unless given.
+      review: share of good parts that may be called NG or review, 0 for no review; the run's
+        unless given, but no less than ``false_alarms``.
+
+    Raises:
+      UserError: there is none, or it is not told which.
+    """
+    found = find_detectors(path)
+    if category is None and len(found) > 1:
+        raise UserError(
+            f"'{path}' has the categories {', '.join(found)}; name the one that the photographs "
+            "are of."
+        )
+    seeds = found.get(category or next(iter(found)))
+    if seeds is None:
+        raise unknown_name("category", category, found)
+    if seed is not None and seed not in seeds:
+        raise unknown_name("seed", seed, seeds)
+    settings = read_json(path / "config.json") or {}
+    first = next((one for one in settings.get("seeds", ()) if one in seeds), min(seeds))
+    file = seeds[first if seed is None else seed]
+    header = _read_header(file)
+    rates = settings.get("threshold") or header["config"]["threshold"]
+    alarms = rates["false_alarms"] if false_alarms is None else false_alarms
+    if review is None:
+        review = rates["review"] and max(rates["review"], alarms)
+    return Choice(file, header["about"]["fingerprint"], alarms, review)
+
+
+def _read_header(path: Path) -> dict:
+    """The 'config' and 'about' of a file, without its arrays.
 
     Raises:
       UserError: as for ``read_detector``.
     """
     try:
         with safe_open(path, framework="numpy") as file:
-            return json.loads(file.metadata()["detector"])["about"]
+            return json.loads(file.metadata()["detector"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"'{path}' is no detector ({first_line(error)}); give a run that was trained."

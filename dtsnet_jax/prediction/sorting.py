@@ -13,8 +13,9 @@ SORTED_FOLDERS = ("OK", "review", "NG", "error")
 def sort_file(path: Path, directory: Path, decision: str, *, move: bool) -> Path:
     """Puts a photograph into the folder of its decision, whole or not at all.
 
-    What lies there stays: the newcomer is called 'NAME-2.png', 'NAME-3.png' and so on where its
-    name is taken. Of a link, what it leads to is copied, and stays where it is.
+    What was copied there before, as it is now, is not copied again. All else that lies there stays:
+    the newcomer is called 'NAME-2.png', 'NAME-3.png' and so on where its name is taken. Of a link,
+    what it leads to is copied, and stays where it is.
 
     Args:
       path: the photograph.
@@ -31,6 +32,8 @@ def sort_file(path: Path, directory: Path, decision: str, *, move: bool) -> Path
     folder = directory / decision
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):  # others may sort to there
+        if not move and _same(path, folder / path.name):
+            return folder / path.name
         target = _free(folder, path)
         if move and not path.is_symlink():
             with suppress(OSError):  # it lies on another file system
@@ -40,6 +43,14 @@ def sort_file(path: Path, directory: Path, decision: str, *, move: bool) -> Path
     if move:
         path.unlink()
     return target
+
+
+def _same(path: Path, copy: Path) -> bool:
+    """Whether a file is the copy of another, which keeps its time."""
+    if not copy.is_file():
+        return False
+    one, other = path.stat(), copy.stat()
+    return (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
 
 
 def _free(folder: Path, path: Path) -> Path:

@@ -12,9 +12,9 @@ from data.catalog import (
     by_name,
     is_file,
     is_folder,
-    list_images,
 )
 from dtsnet_jax.errors import UserError
+from dtsnet_jax.prediction.watching import images_below
 
 STANDARD_INPUT = "-"
 _EXPECTED = (
@@ -51,18 +51,29 @@ def find_images(source: str) -> list[Path] | Iterator[Path]:
 
 
 def _paths_from_input() -> Iterator[Path]:
-    for line in sys.stdin.buffer:  # bytes, because names need not be UTF-8
+    """One path a line, or where there are zero bytes (``find -print0``) one before each."""
+    if sys.stdin is None:
+        raise UserError(f"--images is '-', but standard input is closed; {_EXPECTED}.")
+    rest = b""
+    # Not through Python's buffer: a thread that waits in it cannot be left when the program ends.
+    while block := os.read(sys.stdin.fileno(), 1 << 16):
+        *lines, rest = (rest + block).replace(b"\0", b"\n").split(b"\n")
+        yield from _paths(lines)
+    yield from _paths([rest])
+
+
+def _paths(lines: list[bytes]) -> Iterator[Path]:
+    for line in lines:
         if line.strip():
-            yield Path(os.fsdecode(line.rstrip(b"\r\n")))
+            yield Path(os.fsdecode(line.rstrip(b"\r")))  # names need not be UTF-8
 
 
 def _images_below(directory: Path) -> list[Path]:
-    images, others = list_images(directory)
+    images = images_below(directory)
     if not images:
-        found = f"{len(others)} other files (first: '{others[0]}')" if others else "nothing"
         raise UserError(
-            f"--images is the directory '{directory}', which holds no image but {found}; give one "
-            f"with {IMAGE_FORMATS} files."
+            f"--images is the directory '{directory}', which holds no image; give one with "
+            f"{IMAGE_FORMATS} files."
         )
     return images
 

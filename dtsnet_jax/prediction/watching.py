@@ -130,6 +130,15 @@ class _Arrivals:
         return self._ignored.isdisjoint((real, *real.parents))
 
 
+def images_below(directory: Path) -> list[Path]:
+    """The images below a directory in the order of their names as people count.
+
+    Links are followed; what is hidden or cannot be read is passed over. Nothing is said of the
+    files: they may be broken, or lead nowhere.
+    """
+    return _by_name(_images(directory, frozenset()))
+
+
 def _images(directory: Path, closed: frozenset[Path]) -> Iterator[Path]:
     """Yields the images below a directory; what cannot be read is passed over.
 

@@ -50,7 +50,7 @@ def limits_of_result(result: dict, config: dict) -> Limits | None:
     """The limits of a run, by the calibration images of one category and seed.
 
     Args:
-      result: with 'calibration_scores', unless an earlier version wrote it.
+      result: with 'calibration_scores'.
       config: the run's.
 
     Returns:
@@ -59,7 +59,7 @@ def limits_of_result(result: dict, config: dict) -> Limits | None:
     Raises:
       UserError: a calibration score is not finite.
     """
-    calibration = np.array(result.get("calibration_scores", []))
+    calibration = np.array(result["calibration_scores"])
     if not len(calibration):
         return None
     rates = config["threshold"]
@@ -83,7 +83,7 @@ def limits_of_run(report: dict) -> tuple[list[dict], list[str]]:
     found, without = [], []
     for category, result in report["categories"].items():
         first = result["seeds"][0]
-        if first.get("calibration_scores"):
+        if first["calibration_scores"]:
             found.append(_of_category(f"{category}, seed {first['seed']}", first, report["config"]))
         else:
             without.append(category)

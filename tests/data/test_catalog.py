@@ -88,11 +88,11 @@ def test_masks_are_counted_and_notes_are_printed():
     mask = (Path("m.png"),)
     with_mask, without = Sample(Path("3.png"), "x", mask), Sample(Path("4.png"), "x")
     expected = {
-        (): "test        none: the model is trained",
-        (without,): "masks       none: metrics are for whole images only",
-        (with_mask, without): "masks       of 1 of 2 defective images; metrics of pixels leave the "
+        (): "test  none: the model is trained",
+        (without,): "masks none: metrics are for whole images only",
+        (with_mask, without): "masks of 1 of 2 defective images; metrics of pixels leave the "
         "others out, first: 4.png",
-        (with_mask, GOOD[0]): "masks       of 1 of 1 defective images",
+        (with_mask, GOOD[0]): "masks of 1 of 1 defective images",
     }
     for test, line in expected.items():
         catalog = Catalog("parts", GOOD, test, notes=("a note",))

@@ -21,16 +21,38 @@ def names(samples):
 
 
 def test_a_share_of_the_training_images_is_kept_spread_over_them(twenty):
-    config = small_config(twenty, data__calibration=0.25, data__held_back=0.2)
+    config = small_config(twenty, data__calibration=0.625, data__held_back=0.2)
     (catalog,) = chosen_catalogs(config)
     train, kept, test = map(names, (catalog.train, catalog.calibration, catalog.test))
-    assert (len(train), len(kept), len(test)) == (12, 4, 5)
+    assert (len(train), len(kept), len(test)) == (6, 10, 5)
     assert sorted(train + kept + test) == [*(f"{index:02}" for index in range(20)), "bad"]
-    assert kept[0] < "06" and kept[-1] > "13"
+    assert kept[0] < "04" and kept[-1] > "15"
     assert "calibration good" in catalog.describe()
     config.data.calibration = 0.0
     (whole,) = chosen_catalogs(config)
-    assert whole.calibration == () and names(whole.test) == test
+    assert whole.calibration == () and whole.notes == () and names(whole.test) == test
+
+
+def test_as_many_are_kept_as_limits_need_or_none(twenty):
+    config = small_config(twenty, data__calibration=0.1, data__held_back=0.0)
+    (catalog,) = chosen_catalogs(config)
+    assert len(catalog.train) == 20 and catalog.calibration == ()
+    assert "fewer than the 10 that limits need" in catalog.notes[0]
+    for index in range(20, 50):
+        save(photograph(index), twenty / "normal" / f"{index}.png")
+    (catalog,) = chosen_catalogs(config)
+    assert (len(catalog.train), len(catalog.calibration), catalog.notes) == (40, 10, ())
+
+
+def test_groups_stay_together_while_there_are_several(twenty):
+    for path in sorted((twenty / "normal").iterdir()):
+        group = twenty / "normal" / ("abcd"[int(path.stem) % 4] if path.stem < "16" else "d")
+        group.mkdir(exist_ok=True)
+        path.rename(group / path.name)
+    fields = {"data__calibration": 0.5, "data__held_back": 0.0, "data__held_back_by": "group"}
+    (catalog,) = chosen_catalogs(small_config(twenty, **fields))
+    learned, kept = ({s.group for s in some} for some in (catalog.train, catalog.calibration))
+    assert kept and learned and not kept & learned
 
 
 def test_too_large_a_share_is_refused(twenty):
@@ -39,7 +61,7 @@ def test_too_large_a_share_is_refused(twenty):
 
 
 def test_a_copy_of_a_training_image_among_them_is_called_a_leak(twenty):
-    config = small_config(twenty, data__calibration=0.25)
+    config = small_config(twenty, data__calibration=0.5, data__held_back=0.0)
     (catalog,) = chosen_catalogs(config)
     kept, learned = catalog.calibration[0].path, catalog.train[0].path
     kept.write_bytes(learned.read_bytes())

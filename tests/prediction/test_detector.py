@@ -14,7 +14,7 @@ from dtsnet_jax.prediction.saved import find_detectors, read_detector
 from tests.helpers import SEED, only_result, photograph, seed_run, small_config
 from tests.miniature import save
 
-SHORT = {"train__epochs": 1, "data__calibration": 0.25}
+SHORT = {"train__epochs": 1}
 TILES = {"data__tile_size": 32, "data__tile_overlap": 8}
 KINDS = {
     "student": {},
@@ -53,7 +53,6 @@ def test_a_saved_detector_scores_test_images_as_they_were_measured(own_images, t
     predictions = detector([one["file"] for one in result["images"]])
     scores = [prediction.score for prediction in predictions]
     np.testing.assert_allclose(scores, [one["score"] for one in result["images"]], rtol=1e-4)
-    assert len(detector.calibration.scores) == len(result["calibration_scores"]) == 2
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +62,7 @@ def trained(tmp_path_factory):
     for index in range(20):
         save(photograph(index), root / "parts" / "normal" / f"{index:03}.png")
     save(photograph(100), root / "parts" / "defective" / "000.png")
-    train(small_config(root / "parts", **SHORT | {"data__calibration": 0.6}), root / "run")
+    train(small_config(root / "parts", **SHORT | {"data__calibration": 0.7}), root / "run")
     return root
 
 
@@ -107,11 +106,11 @@ def test_decisions_and_regions_follow_the_limits(trained):
         assert one.p_value == (1 + (kept >= one.score).sum()) / (len(kept) + 1)
         assert (one.p_value <= 0.5) == (one.decision == "NG")
         assert (one.p_value <= 0.9) == (one.decision != "OK")
-        assert bool(one.regions) == (one.decision == "NG")
+        assert bool(one.regions) == (one.decision != "OK")
         for region in one.regions:
             left, upper, right, lower = region.box
             assert 0 <= left < right <= 48 and 0 <= upper < lower <= 40
-            assert 0 < region.area <= 48 * 40 and region.peak > strict.limits.reject.score
+            assert 0 < region.area <= 48 * 40 and region.peak > strict.limits.review.score
     lenient = Detector.load(trained / "run")
     assert lenient.limits.reject.extrapolated  # 12 calibration images, 99 are needed
     assert lenient.limits.reject.score > strict.limits.reject.score
@@ -131,6 +130,31 @@ def test_without_calibration_images_there_are_scores_and_no_decision(own_images,
     assert prediction.score > 0 and prediction.regions == []
     assert (prediction.p_value, prediction.decision, prediction.unusual) == (None, None, None)
     assert prediction.picture().width > 0
+
+
+def test_rates_are_those_of_the_run_as_it_is_configured_now(trained):
+    config = small_config(trained / "parts", **SHORT | {"data__calibration": 0.7})
+    config.threshold.false_alarms, config.threshold.review = 0.2, 0.4
+    train(config, trained / "run")
+    detector = Detector.load(trained / "run")
+    assert (detector.false_alarms, detector.review) == (0.2, 0.4)
+    detector = Detector.load(trained / "run", false_alarms=0.5)
+    assert (detector.false_alarms, detector.review) == (0.5, 0.5)
+
+
+def test_values_beyond_the_bit_depth_are_told(trained):
+    detector = Detector.load(trained / "run")
+    assert not detector(np.full((40, 48), 255, np.uint16)).clipped
+    assert detector(np.full((40, 48), 256, np.uint16)).clipped
+
+
+def test_deep_files_are_given_as_paths(trained, tmp_path):
+    path = tmp_path / "deep.png"
+    Image.fromarray(np.full((40, 48), 200, np.uint16)).save(path)
+    detector = Detector.load(trained / "run")
+    assert detector(path).score > 0
+    with Image.open(path) as image, pytest.raises(UserError, match="give the file's path"):
+        detector(image)
 
 
 def test_what_cannot_be_scored_is_named(trained, tmp_path):
@@ -171,7 +195,7 @@ def test_the_file_is_enough_by_itself_and_its_fingerprint_follows_its_content(tr
     assert Detector.load(copy)(path).score == Detector.load(trained / "run")(path).score
     before = read_detector(file).about
     assert before["seed"] == SEED and before["finished"]
-    config = small_config(trained / "parts", **SHORT | {"data__calibration": 0.6})
+    config = small_config(trained / "parts", **SHORT | {"data__calibration": 0.7})
     evaluate(config, trained / "run")
     assert read_detector(file).about == before
     config.scoring.smoothing = 2.0

@@ -26,6 +26,7 @@ ROW = Row(
     p_value=0.01,
     decision="NG",
     unusual=0.5,
+    clipped=False,
     drift=False,
     regions=REGIONS,
     picture="heatmaps/1.jpg",
@@ -72,6 +73,7 @@ def test_the_table_tells_of_the_first_region(tmp_path):
     assert before == [
         {
             "file": "/a.png", "category": "cup", "at": "2025-01-02T03:04:05Z", "unusual": "0.5",
+            "clipped": "False",
             "picture": "heatmaps/1.jpg", "score": "3.5", "p_value": "0.01",
             "decision": "NG", "drift": "False",
             "regions": "2", "left": "4", "upper": "5", "right": "14", "lower": "25",
@@ -79,6 +81,7 @@ def test_the_table_tells_of_the_first_region(tmp_path):
         },
         {
             "file": "/a.png", "category": "cup", "at": "2025-01-02T03:04:05Z", "unusual": "0.5",
+            "clipped": "False",
             "picture": "heatmaps/1.jpg", "score": "", "p_value": "",
             "decision": "", "drift": "False",
             "regions": "0", "left": "", "upper": "", "right": "", "lower": "",
@@ -115,38 +118,38 @@ class TestKnown:
         path.write_bytes(b"12")
         os.utime(path, ns=(0, 10**18 + 1))
         with PredictionLog(tmp_path / "out", "one") as log:
-            assert not log.known(path)
+            assert identity(path) not in log.last
             log.append([row_of(path)])
-            assert log.known(path)
+            assert identity(path) in log.last
         with PredictionLog(tmp_path / "out", "one") as log:
-            assert log.known(path)
+            assert identity(path) in log.last
             os.utime(path, ns=(0, 10**18 + 2))
-            assert not log.known(path)
+            assert identity(path) not in log.last
             os.utime(path, ns=(0, 10**18 + 1))
-            assert log.known(path)
+            assert identity(path) in log.last
             path.write_bytes(b"123")
             os.utime(path, ns=(0, 10**18 + 1))
-            assert not log.known(path)
+            assert identity(path) not in log.last
 
     def test_does_not_depend_on_the_current_directory(self, tmp_path, monkeypatch):
         (tmp_path / "a.png").touch()
         with PredictionLog(tmp_path / "out", "one") as log:
             log.append([row_of(tmp_path / "a.png")])
             monkeypatch.chdir(tmp_path)
-            assert log.known(Path("a.png"))
+            assert identity(Path("a.png")) in log.last
 
     def test_is_a_missing_file_whose_error_was_recorded_until_it_appears(self, tmp_path):
         path = tmp_path / "late.png"
         with PredictionLog(tmp_path / "out", "one") as log:
-            assert not log.known(path)
+            assert identity(path) not in log.last
             log.append([row_of(path, error="it does not exist")])
-            assert log.known(path)
+            assert identity(path) in log.last
             path.touch()
-            assert not log.known(path)
+            assert identity(path) not in log.last
             log.append([row_of(path)])
             path.rename(tmp_path / "other.png")
-            assert log.known(path)
-            assert not log.known(tmp_path / "other.png")
+            assert identity(path) in log.last
+            assert identity(tmp_path / "other.png") not in log.last
 
 
 class TestKilled:
@@ -191,7 +194,7 @@ def scoring(out, images, count):
 
 def score(log, images, reached, count):
     for start in range(0, len(images), 3):
-        batch = [image for image in images[start : start + 3] if not log.known(image)]
+        batch = [image for image in images[start : start + 3] if identity(image) not in log.last]
         if batch:
             log.append([row_of(image) for image in batch])
         if len(log.rows) >= count:

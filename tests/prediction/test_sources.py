@@ -1,4 +1,3 @@
-import io
 import os
 import sys
 from pathlib import Path
@@ -57,7 +56,7 @@ def test_a_tilde_is_the_home_directory(photographs, monkeypatch):
         ("none", r"none', which is no file or directory"),
         ("*.bmp", r"/\*\.bmp', which matches no image but nothing"),
         ("n*", r"/n\*', which matches no image but 1 other names \(first: '.*notes\.txt'\)"),
-        ("folder.png", r"folder\.png', which holds no image but nothing; give one with PNG"),
+        ("folder.png", r"folder\.png', which holds no image; give one with PNG"),
     ],
 )
 def test_a_source_of_nothing_is_refused(photographs, pattern, message):
@@ -73,10 +72,18 @@ def test_an_empty_source_is_not_the_current_directory(photographs, monkeypatch):
 
 
 def test_paths_from_standard_input_are_taken_as_they_are(monkeypatch):
-    lines = b"one.png\n\n  \r\n with spaces .png \r\nmissing/\xff.png\nlast"
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines)))
-    expected = [b"one.png", b" with spaces .png ", b"missing/\xff.png", b"last"]
-    assert list(find_images("-")) == [Path(os.fsdecode(name)) for name in expected]
+    lines = b"one.png\n\n  \r\n with spaces .png \r\nmissing/\xff.png\nfound\0by find\0last"
+    reading, writing = os.pipe()
+    os.write(writing, lines)
+    os.close(writing)
+    with os.fdopen(reading) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        found = list(find_images("-"))
+    expected = [b"one.png", b" with spaces .png ", b"missing/\xff.png", b"found", b"by find"]
+    assert found == [Path(os.fsdecode(name)) for name in [*expected, b"last"]]
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(UserError, match="standard input is closed"):
+        next(find_images("-"))
 
 
 def test_paths_from_standard_input_come_one_by_one(monkeypatch):

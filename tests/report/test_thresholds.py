@@ -111,12 +111,8 @@ def test_the_histogram_has_both_limits_beside_the_threshold_of_the_largest_f1(tm
     assert {"F1-max at 60.5", "review above 95", "NG above 99"} <= texts
 
 
-@pytest.mark.parametrize("old", [False, True])
-def test_without_calibration_images_the_page_says_only_how_to_get_limits(old, tmp_path):
+def test_without_calibration_images_the_page_says_only_how_to_get_limits(tmp_path):
     report = report_of([], {"good": [50.0], "dent": [61.0]})
-    if old:
-        del report["categories"]["parts"]["seeds"][0]["calibration_scores"]
-        del report["config"]["threshold"]
     page = page_of(json.loads(json.dumps(report)), tmp_path)
     assert "--config.data.calibration=0.1" in page and "No limits for predictions (parts)" in page
     assert "NG above" not in page and "Where to put the limit" not in page
