@@ -5,6 +5,8 @@ from pathlib import Path
 
 from data.files import file_digests
 
+CHANCE = 0.001  # that scores differ so much where they come from the same parts
+
 
 def shared_files(training: Sequence[Path], others: Sequence[Path], what: str) -> list[str]:
     """A note on the images whose files have the content of training images; [] without any.
@@ -19,6 +21,29 @@ def shared_files(training: Sequence[Path], others: Sequence[Path], what: str) ->
     """
     learned = dict(zip(file_digests(training), map(str, training), strict=True))
     return shared_images(learned, others, file_digests(others), what)
+
+
+def strangers(calibration: Sequence[float], good: Sequence[float]) -> list[str]:
+    """A note where good test images score higher than calibration images; [] otherwise.
+
+    Limits hold for photographs that are like the calibration images. Where one part was
+    photographed several times and some of its photographs are learned from, the others are not.
+
+    Args:
+      calibration: scores of the calibration images.
+      good: scores of the good test images.
+    """
+    if not calibration or not good:
+        return []
+    from scipy import stats  # slow to import
+
+    if stats.mannwhitneyu(good, calibration, alternative="greater").pvalue > CHANCE:
+        return []
+    return [
+        "LIMITS WILL NOT HOLD: good test images score higher than calibration images, which may "
+        "have near copies among the training images; group what belongs together and set "
+        "--config.data.held_back_by=group, or calibrate with images like those to come"
+    ]
 
 
 def shared_images(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from data.catalog import Catalog
+from data.catalog import GOOD, Catalog
 from dtsnet_jax.config import length_of, scores_by_training_images
 from dtsnet_jax.detectors.fitted import Fitted
 from dtsnet_jax.detectors.learner import scoring_options
@@ -17,7 +17,7 @@ from dtsnet_jax.evaluation.scoring import Scores
 from dtsnet_jax.fingerprint import scoring_settings, settings_digest
 from dtsnet_jax.inputs.catalogs import chosen_catalogs, learned_catalogs
 from dtsnet_jax.inputs.category import CategoryImages
-from dtsnet_jax.inputs.leaks import shared_images
+from dtsnet_jax.inputs.leaks import shared_images, strangers
 from dtsnet_jax.jobs.drawing import draw
 from dtsnet_jax.jobs.table import Row, Table
 from dtsnet_jax.prediction.calibrate import make_detector
@@ -107,6 +107,8 @@ def evaluate_seed(table: Table, row: Row, catalog: Catalog, learns: Catalog, see
         "made_from": record["made_from"],
     }
     detector = make_detector(row.config, fitted, catalog, about)
+    good = [one["score"] for one in result["images"] if one["defect"] == GOOD]
+    result["notes"] += strangers(detector.calibration.scores.tolist(), good)
     records = read_records(trained.directory)
     if row.trained_in != row.run:  # whose metrics during training were scored in another way
         records = [one for one in records if "epoch" not in one]

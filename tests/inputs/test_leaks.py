@@ -2,8 +2,10 @@
 
 import shutil
 
+import numpy as np
 from PIL import Image
 
+from dtsnet_jax.inputs.leaks import strangers
 from dtsnet_jax.jobs.evaluate import evaluate
 from dtsnet_jax.jobs.train import train
 from tests.helpers import only_result, small_config
@@ -38,3 +40,11 @@ def test_the_same_pixels_in_another_file_are_named(own_images, tmp_path):
 
 def test_without_a_leak_nothing_is_said(own_images, tmp_path):
     assert only_result(train(knn_config(own_images), tmp_path))["notes"] == []
+
+
+def test_good_test_images_that_score_higher_than_calibration_images_are_named():
+    alike = np.random.default_rng(0).normal(size=60).tolist()
+    assert strangers(alike[:30], alike[30:]) == strangers([], alike) == strangers(alike, []) == []
+    (note,) = strangers(alike[:30], [score + 2 for score in alike[30:]])
+    assert "LIMITS WILL NOT HOLD" in note and "held_back_by=group" in note
+    assert strangers([score + 2 for score in alike[:30]], alike[30:]) == []  # fewer false alarms
