@@ -77,27 +77,29 @@ def main() -> None:
     parser.add_argument("--photographs", type=int, default=400)
     parser.add_argument("--backbone", default="resnet18")
     options = parser.parse_args()
-    rows = []
+    print(f"{options.photographs} photographs of 512 × 512, {options.backbone}, 256 px, float32\n")
+    print("| what | to the first scores, s | in all, s | images/s after these | peak memory, MiB |")
+    print("|---|---:|---:|---:|---:|", flush=True)
+
+    def measure(name: str, command: list[str], record: Path, **environment: str) -> None:
+        first, end, peak = run_until_scored(command, record, **environment)
+        speed = (options.photographs - 16) / (end - first)
+        print(f"| {name} | {first:.1f} | {end:.1f} | {speed:.1f} | {peak:.0f} |", flush=True)
+
     with tempfile.TemporaryDirectory() as temporary:
         base = Path(temporary)
         run, images = trained_run(base, options.backbone), base / "new"
         write_photographs(images, options.photographs, size=(512, 512), suffix=".png")
         start = [sys.executable, "launch.py", "--job=predict", "--workdir", str(run)]
-        for name in ("ours, nothing compiled before", "ours, compiled before"):
-            out = base / name.partition(", ")[2]
+        for name in ("nothing compiled before", "compiled before"):
+            out = base / name
             ours = [*start, "--images", str(images), "--out", str(out), "--noheatmaps"]
             cache = {"JAX_COMPILATION_CACHE_DIR": str(base / "compiled")}
-            rows.append((name, *run_until_scored(ours, out / "predictions.jsonl", **cache)))
+            measure(f"ours, {name}", ours, out / "predictions.jsonl", **cache)
+        rival = [sys.executable, "-m", "benchmarks.predict_rival", options.backbone, str(images)]
         for name, flags in (("PyTorch", []), ("PyTorch, torch.compile", ["--compile"])):
-            record = base / f"{len(rows)}.csv"
-            rival = [sys.executable, "-m", "benchmarks.predict_rival", options.backbone]
-            rows.append((name, *run_until_scored([*rival, images, record, *flags], record)))
-    print(f"{options.photographs} photographs of 512 × 512, {options.backbone}, 256 px, float32\n")
-    print("| what | to the first scores, s | in all, s | images/s after these | peak memory, MiB |")
-    print("|---|---:|---:|---:|---:|")
-    for name, first, end, peak in rows:
-        speed = (options.photographs - 16) / (end - first)
-        print(f"| {name} | {first:.1f} | {end:.1f} | {speed:.1f} | {peak:.0f} |")
+            record = base / f"{name}.csv"
+            measure(name, [*rival, str(record), *flags], record)
 
 
 if __name__ == "__main__":
