@@ -6,6 +6,10 @@
 
 DIR holds the extracted archive (bottle/, cable/, …) or the archive itself; without it the archive
 is downloaded. Foregrounds of objects come from IS-Net and need requirements-foreground.txt.
+
+The paper's WideResNet50-2 is for GPUs. With EfficientNet-Lite0 one CPU core trains on 8 to 10
+images a second; with the settings that README.md names, ``:robust`` has I-AUROC / P-AUROC / PRO of
+100.0 / 99.2 / 97.1 on bottle and 90.8 / 98.5 / 91.8 on screw after 10,000 image visits.
 """
 
 from ml_collections import ConfigDict
