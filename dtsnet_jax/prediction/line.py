@@ -105,7 +105,8 @@ class Line:
         self._detectors, self._log, self._options = detectors, log, options
         self._tried: set[Identity] = set()
         self.counts: Counter[str] = Counter()
-        self._drawn = sum(row["picture"] is not None for row in log.rows)
+        pictures = [row["picture"] for row in log.rows if row["picture"]]
+        self._drawn = max(map(_number, pictures), default=0)
         self._watches: dict[str, DriftWatch] = {}
         self._pool = ThreadPoolExecutor()
         self._bar = tqdm(desc="scoring", unit="image", delay=1)
@@ -263,6 +264,11 @@ class Line:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
             tqdm.write(f"'{path}' stays where it is: {first_line(error)}")
+
+
+def _number(picture: str) -> int:
+    """The number that the name of a picture begins with."""
+    return int(picture.removeprefix(f"{HEATMAPS}/").partition("_")[0])
 
 
 def _name(read: _Read) -> str:
