@@ -16,6 +16,7 @@ from PIL import Image, ImageChops, ImageEnhance, ImageFilter
 from data.opening import open_image
 from dtsnet_jax import Detector
 from dtsnet_jax.devices.processes import choose_cpu_convolutions
+from dtsnet_jax.inputs.sample import spread_places
 from dtsnet_jax.prediction.drift import DriftTest
 from dtsnet_jax.prediction.limits import find_limit
 
@@ -67,7 +68,7 @@ def coverage(category: str, result: dict) -> list[str]:
 def drift(detector: Detector, paths: list[Path]) -> list[str]:
     """A row for each change: how often it is noticed, and after how many photographs."""
     rows, generator = [], np.random.default_rng(0)
-    chosen = np.linspace(0, len(paths) - 1, min(CHANGED, len(paths))).round().astype(int)
+    chosen = spread_places(len(paths), CHANGED)
     images = [open_image(paths[place]).convert("RGB") for place in chosen]
     for name, change in CHANGES.items():
         unusual = np.array([one.unusual for one in detector([change(image) for image in images])])

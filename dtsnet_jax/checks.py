@@ -9,6 +9,7 @@ from dtsnet_jax.config import get_field, image_shape, parse_shard, rows_of
 from dtsnet_jax.errors import UserError, unknown_name
 from dtsnet_jax.model.backbones import get_backbone
 from dtsnet_jax.model.dtsnet import BOTTLENECKS
+from dtsnet_jax.prediction.limits import check_rates
 
 CHOICES = {
     "detector": ("student", "knn", "student+knn"),
@@ -39,10 +40,7 @@ MINIMA = {
     "scoring.measure_at": 32,
     "student.noise_scale": 0.0,
 }
-SHARES = (
-    "data.held_back", "data.calibration", "train.average_over", "scoring.top_share",
-    "threshold.review",
-)  # fmt: skip
+SHARES = ("data.held_back", "data.calibration", "train.average_over", "scoring.top_share")
 POSITIVE = ("student.temperature", "train.learning_rate", "train.reconstruction_learning_rate")
 
 
@@ -173,17 +171,7 @@ def _check_sequences(config: ConfigDict) -> None:
             f"data.shard is '{config.data.shard}' but data.category is 'all', which is one model; "
             "set --config.data.shard= or name categories."
         )
-    if not 0 < config.threshold.false_alarms < 1:
-        raise UserError(
-            f"threshold.false_alarms is {config.threshold.false_alarms}, expected more than 0 and "
-            "less than 1."
-        )
-    if 0 < config.threshold.review < config.threshold.false_alarms:
-        raise UserError(
-            f"threshold.review is {config.threshold.review}, less than threshold.false_alarms, "
-            f"which is {config.threshold.false_alarms}; a part that is NG is to be looked at too: "
-            "set it to more, or to 0 for no review."
-        )
+    check_rates(config.threshold.false_alarms, config.threshold.review)
     for field in SHARES:
         if not 0 <= get_field(config, field) < 1:
             raise UserError(f"{field} is {get_field(config, field)}, expected 0 to below 1.")

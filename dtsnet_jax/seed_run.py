@@ -11,6 +11,7 @@ from dtsnet_jax.devices.processes import agreed, from_first, is_first, wait_for_
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.training.schedule import Length
 
+DETECTOR_FILE = "detector.safetensors"
 ADVICE = "start a new run with --workdir=DIR, or delete the old one"
 
 
@@ -62,7 +63,7 @@ class SeedRun:
     @property
     def detector(self) -> Path:
         """What scores new photographs, see ``dtsnet_jax.prediction.saved``."""
-        return self.directory / "detector.safetensors"
+        return self.directory / DETECTOR_FILE
 
     @property
     def gallery(self) -> Path:

@@ -25,6 +25,11 @@ class NormalSample(NamedTuple):
     valid: np.ndarray | None
 
 
+def spread_places(total: int, count: int) -> np.ndarray:
+    """At most ``count`` of ``total`` places, evenly spread from the first to the last, int."""
+    return np.linspace(0, total - 1, min(count, total)).round().astype(int)
+
+
 def array_owners(paths: Sequence[Path], options: PixelOptions) -> np.ndarray:
     """Of every array that files give the number of its file.
 
@@ -50,7 +55,7 @@ def decode_sample(
       UserError: a file cannot be used.
     """
     owners = array_owners(paths, options)
-    places = np.linspace(0, len(owners) - 1, min(count, len(owners))).round().astype(int)
+    places = spread_places(len(owners), count)
     files = np.unique(owners[places])
     some = [paths[file] for file in files]
     images = decode_images(some, options, what="training images").images

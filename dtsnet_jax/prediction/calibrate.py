@@ -14,6 +14,7 @@ from dtsnet_jax.detectors.fitted import Fitted
 from dtsnet_jax.detectors.learner import scoring_options
 from dtsnet_jax.devices.processes import together
 from dtsnet_jax.inputs.options import pixel_options
+from dtsnet_jax.inputs.sample import spread_places
 from dtsnet_jax.prediction.drift import usual_of
 from dtsnet_jax.prediction.photographs import Scored, make_opener, score_photographs
 from dtsnet_jax.prediction.saved import Calibration, SavedDetector
@@ -52,8 +53,7 @@ def make_detector(
             scored += score_photographs(opened, answers, options, top_share=scoring.top_share)
         return scored
 
-    count = min(len(train), max(LEAST, SAMPLE // tiles) if kept else LEAST)
-    places = np.linspace(0, len(train) - 1, count).round().astype(int)
+    places = spread_places(len(train), max(LEAST, SAMPLE // tiles) if kept else LEAST)
     training, kept = score([train[place] for place in places]), score(kept)
     features = np.stack([one.features for one in training])
     calibration = Calibration(

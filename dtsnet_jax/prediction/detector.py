@@ -6,19 +6,22 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from flax import nnx
 
 from dtsnet_jax.detectors.learner import build_learner, compute_dtype, scoring_options
 from dtsnet_jax.devices.mesh import data_mesh, map_batches, replicate
+from dtsnet_jax.errors import UserError
 from dtsnet_jax.inputs.options import pixel_options
-from dtsnet_jax.model.backbones import get_backbone
-from dtsnet_jax.model.encoder import build_encoder
 from dtsnet_jax.prediction.drift import oddness
 from dtsnet_jax.prediction.limits import find_limits, p_values
 from dtsnet_jax.prediction.photographs import Opened, Opener, Scored, Source, score_photographs
 from dtsnet_jax.prediction.prediction import Prediction, find_regions
-from dtsnet_jax.prediction.saved import SavedDetector, choose_detector, read_detector
-from dtsnet_jax.weights.teacher import Teacher
+from dtsnet_jax.prediction.saved import (
+    Choice,
+    SavedDetector,
+    choose_detectors,
+    read_detector,
+)
+from dtsnet_jax.weights.teacher import restore_teacher
 
 FEW = (1, 4)  # that are not filled up to a batch
 
@@ -62,15 +65,15 @@ class Detector:
         self._peaks = find_limits(peaks, false_alarms=false_alarms, review=review)
         self._oddness = oddness(self.calibration.features, self.calibration.usual)
 
-        backbone, dtype = get_backbone(config.encoder.name), compute_dtype(config)
-        encoder = nnx.eval_shape(
-            lambda: build_encoder(config.encoder.name, dtype=dtype, rngs=nnx.Rngs(0))
-        )
         self._mesh = data_mesh()
         self._parts = replicate(saved.parts, self._mesh)
-        arrays = self._parts["teacher"]
-        name, digest = config.encoder.name, about["teacher"]
-        teacher = Teacher(name, backbone, encoder, arrays, self._mesh, dtype, digest)
+        teacher = restore_teacher(
+            config.encoder.name,
+            self._parts["teacher"],
+            self._mesh,
+            dtype=compute_dtype(config),
+            digest=about["teacher"],
+        )
         learner = build_learner(config, teacher)
         self._answer = jax.jit(partial(learner.answer, scoring=self._scoring))
 
@@ -89,14 +92,29 @@ class Detector:
         Args:
           path: the directory of a run, or the file of a detector.
           category: which one of a run with several.
-          seed, false_alarms, review: as for ``dtsnet_jax.prediction.saved.choose_detector``.
+          seed, false_alarms, review: as for ``dtsnet_jax.prediction.saved.choose_detectors``.
 
         Raises:
           UserError: there is no such detector, or the rates cannot be.
         """
-        choice = choose_detector(
+        choices = choose_detectors(
             Path(path), category=category, seed=seed, false_alarms=false_alarms, review=review
         )
+        if len(choices) > 1:
+            raise UserError(
+                f"'{path}' has the categories {', '.join(choices)}; name the one that the "
+                "photographs are of."
+            )
+        (choice,) = choices.values()
+        return cls.chosen(choice)
+
+    @classmethod
+    def chosen(cls, choice: Choice) -> "Detector":
+        """Loads what was chosen of a run.
+
+        Raises:
+          UserError: the file is damaged, or the rates cannot be.
+        """
         saved = read_detector(choice.file)
         return cls(saved, false_alarms=choice.false_alarms, review=choice.review)
 

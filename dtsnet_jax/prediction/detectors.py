@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from dtsnet_jax.prediction.detector import Detector
-from dtsnet_jax.prediction.limits import describe_limits, describe_missing
-from dtsnet_jax.prediction.saved import choose_detector, find_detectors, read_detector
+from dtsnet_jax.prediction.limits import describe_calibration
+from dtsnet_jax.prediction.saved import choose_detectors
 
 
 class Detectors:
@@ -34,11 +34,9 @@ class Detectors:
         Raises:
           UserError: there are none, or none of the category.
         """
-        names = [category] if category is not None else sorted(find_detectors(workdir))
-        self._choices = {
-            name: choose_detector(workdir, category=name, false_alarms=false_alarms, review=review)
-            for name in names
-        }
+        self._choices = choose_detectors(
+            workdir, category=category, false_alarms=false_alarms, review=review
+        )
         self.loaded: dict[str, Detector] = {}
         self.fingerprint = "; ".join(
             f"{one.fingerprint[:16]} false_alarms={one.false_alarms} review={one.review}"
@@ -62,15 +60,9 @@ class Detectors:
     def of(self, category: str) -> Detector:
         """The detector of a category; says its limits when it is loaded."""
         if category not in self.loaded:
-            choice = self._choices[category]
-            detector = Detector(
-                read_detector(choice.file),
-                false_alarms=choice.false_alarms,
-                review=choice.review,
-            )
+            detector = Detector.chosen(self._choices[category])
             images = len(detector.calibration.scores)
-            missing = describe_missing(images, detector.false_alarms)
-            lines = describe_limits(detector.limits, images) if detector.limits else [missing]
+            lines = describe_calibration(detector.limits, images, detector.false_alarms)
             print("\n".join(f"{category}: {line}" for line in lines), flush=True)
             self.loaded[category] = detector
         return self.loaded[category]

@@ -154,6 +154,23 @@ class Limits(NamedTuple):
         return "review" if score <= self.reject.score else "NG"
 
 
+def check_rates(false_alarms: float, review: float) -> None:
+    """Refuses rates that ``find_limits`` cannot have.
+
+    Raises:
+      UserError: naming the field of the configuration.
+    """
+    if not 0 < false_alarms < 1:
+        raise UserError(
+            f"threshold.false_alarms is {false_alarms}, expected more than 0 and less than 1."
+        )
+    if review != 0 and not false_alarms <= review < 1:
+        raise UserError(
+            f"threshold.review is {review}, expected 0 for no review, or from "
+            f"threshold.false_alarms={false_alarms} on to below 1."
+        )
+
+
 def find_limits(calibration: np.ndarray, *, false_alarms: float, review: float) -> Limits | None:
     """Finds both limits.
 
@@ -168,15 +185,7 @@ def find_limits(calibration: np.ndarray, *, false_alarms: float, review: float) 
     Raises:
       UserError: a rate is out of range, or a calibration score is not finite.
     """
-    if not 0 < false_alarms < 1:
-        raise UserError(
-            f"threshold.false_alarms is {false_alarms}, expected more than 0 and less than 1."
-        )
-    if review != 0 and not false_alarms <= review < 1:
-        raise UserError(
-            f"threshold.review is {review}, expected 0 for no review, or from "
-            f"threshold.false_alarms={false_alarms} on to below 1."
-        )
+    check_rates(false_alarms, review)
     reject = find_limit(calibration, false_alarms)
     if reject is None:
         return None
@@ -197,18 +206,19 @@ def describe_limits(limits: Limits, images: int) -> list[str]:
 
 
 def _line(decision: Decision, limit: Limit, images: int) -> str:
-    promise = f"{decision} above {limit.score:.4g}: {_percent(limit.rate)} false alarms"
+    promise = f"{decision} above {limit.score:.4g}: {percent(limit.rate)} false alarms"
     if limit.interval is None:
         return (
             f"{promise}, extrapolated from {images} calibration images; "
             f"an exact limit needs {images_needed(limit.rate)}"
         )
-    low, high = map(_percent, limit.interval)
+    low, high = map(percent, limit.interval)
     return f"{promise} (90 % certain: between {low} and {high})"
 
 
-def _percent(rate: float) -> str:
-    return f"{100 * rate:.3g} %"
+def percent(share: float) -> str:
+    """A share in percent, to three digits."""
+    return f"{100 * share:.3g} %"
 
 
 def describe_missing(images: int, false_alarms: float) -> str:
@@ -223,6 +233,13 @@ def describe_missing(images: int, false_alarms: float) -> str:
     if exact > MINIMUM:
         needed = f"{MINIMUM} are needed to extrapolate one, {exact} for an exact one"
     return (
-        f"no limit: {images} calibration images are too few for {_percent(false_alarms)} "
+        f"no limit: {images} calibration images are too few for {percent(false_alarms)} "
         f"false alarms; {needed}"
     )
+
+
+def describe_calibration(limits: Limits | None, images: int, false_alarms: float) -> list[str]:
+    """``describe_limits``, or where there are none ``describe_missing``."""
+    if limits is None:
+        return [describe_missing(images, false_alarms)]
+    return describe_limits(limits, images)

@@ -7,6 +7,8 @@ anywhere by itself.
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,8 +26,8 @@ from dtsnet_jax.detectors.fitted import Parts
 from dtsnet_jax.errors import UserError, first_line, unknown_name
 from dtsnet_jax.fingerprint import scoring_settings, training_settings
 from dtsnet_jax.prediction.drift import Usual
-
-FILE = "detector.safetensors"
+from dtsnet_jax.run import CONFIG_FILE
+from dtsnet_jax.seed_run import DETECTOR_FILE
 
 
 class Calibration(NamedTuple):
@@ -99,15 +101,9 @@ def read_detector(path: Path) -> SavedDetector:
     Raises:
       UserError: the file is missing, damaged, or of another version of this program.
     """
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = json.loads(file.metadata()["detector"])
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"'{path}' is no detector ({first_line(error)}); give a run that was trained, or make "
-            "it anew with --job=evaluate --workdir=RUN."
-        ) from error
+    with _reading(path) as file:
+        header = _header(file)
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     config = default.get_config()  # what is newer than the file is as it was before
     try:
         config.update(header["config"])
@@ -122,6 +118,33 @@ def read_detector(path: Path) -> SavedDetector:
     stored |= {name: float(stored[name]) for name in ("typical", "highest")}
     calibration = Calibration(**stored | {"usual": Usual(**stored["usual"])})
     return SavedDetector(config, header["about"], tree["parts"], calibration, region)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Any]:
+    """Opens a detector's file; arrays are read when they are asked for.
+
+    Raises:
+      UserError: it is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            yield file
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"'{path}' is no detector ({first_line(error)}); give a run that was trained, or make "
+            "it anew with --job=evaluate --workdir=RUN."
+        ) from error
+
+
+def _header(file: Any) -> dict:
+    """The 'config' and 'about' of an open file."""
+    return json.loads(file.metadata()["detector"])
+
+
+def _read_header(path: Path) -> dict:
+    with _reading(path) as file:
+        return _header(file)
 
 
 def _is_state(tree: object) -> bool:
@@ -160,14 +183,14 @@ def find_detectors(path: Path) -> dict[str, dict[int, Path]]:
         about = _read_header(path)["about"]
         return {about["category"]: {about["seed"]: path}}
     found: dict[str, dict[int, Path]] = {}
-    for depth in ("", "seed-*", "*/seed-*"):
-        for file in sorted(path.glob(f"{depth}/{FILE}".lstrip("/"))):
+    for depth in ("", "seed-*/", "*/seed-*/"):
+        for file in sorted(path.glob(f"{depth}{DETECTOR_FILE}")):
             about = _read_header(file)["about"]
             found.setdefault(about["category"], {})[about["seed"]] = file
     if not found:
         raise UserError(
-            f"'{path}' holds no detector ('{FILE}'); train it with --job=train, or where it "
-            "is a row of a table, make it with --job=evaluate --workdir=TABLE/ROW."
+            f"'{path}' holds no detector ('{DETECTOR_FILE}'); train it with --job=train, or where "
+            "it is a row of a table, make it with --job=evaluate --workdir=TABLE/ROW."
         )
     return found
 
@@ -188,59 +211,43 @@ class Choice(NamedTuple):
     review: float
 
 
-def choose_detector(
+def choose_detectors(
     path: Path,
     *,
     category: str | None = None,
     seed: int | None = None,
     false_alarms: float | None = None,
     review: float | None = None,
-) -> Choice:
-    """Chooses one of the detectors of a run.
+) -> dict[str, Choice]:
+    """Chooses a detector for every category of a run.
 
     Args:
       path: as for ``find_detectors``.
-      category: which one of several.
+      category: the only one that is wanted; all unless given.
       seed: which one of several; the run's first unless given.
       false_alarms: share of good parts that may be called NG; the run's unless given.
       review: share of good parts that may be called NG or review, 0 for no review; the run's
         unless given, but no less than ``false_alarms``.
 
     Raises:
-      UserError: there is none, or it is not told which.
+      UserError: there is none, or none of the category or seed.
     """
     found = find_detectors(path)
-    if category is None and len(found) > 1:
-        raise UserError(
-            f"'{path}' has the categories {', '.join(found)}; name the one that the photographs "
-            "are of."
-        )
-    seeds = found.get(category or next(iter(found)))
-    if seeds is None:
+    if category is not None and category not in found:
         raise unknown_name("category", category, found)
-    if seed is not None and seed not in seeds:
-        raise unknown_name("seed", seed, seeds)
-    settings = read_json(path / "config.json") or {}
-    first = next((one for one in settings.get("seeds", ()) if one in seeds), min(seeds))
-    file = seeds[first if seed is None else seed]
-    header = _read_header(file)
-    rates = settings.get("threshold") or header["config"]["threshold"]
-    alarms = rates["false_alarms"] if false_alarms is None else false_alarms
-    if review is None:
-        review = rates["review"] and max(rates["review"], alarms)
-    return Choice(file, header["about"]["fingerprint"], alarms, review)
-
-
-def _read_header(path: Path) -> dict:
-    """The 'config' and 'about' of a file, without its arrays.
-
-    Raises:
-      UserError: as for ``read_detector``.
-    """
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return json.loads(file.metadata()["detector"])
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"'{path}' is no detector ({first_line(error)}); give a run that was trained."
-        ) from error
+    settings = read_json(path / CONFIG_FILE) or {}
+    chosen = {}
+    for name in sorted(found) if category is None else [category]:
+        seeds = found[name]
+        if seed is not None and seed not in seeds:
+            raise unknown_name("seed", seed, seeds)
+        first = next((one for one in settings.get("seeds", ()) if one in seeds), min(seeds))
+        file = seeds[first if seed is None else seed]
+        header = _read_header(file)
+        rates = settings.get("threshold") or header["config"]["threshold"]
+        alarms = rates["false_alarms"] if false_alarms is None else false_alarms
+        looked_at = review
+        if review is None:
+            looked_at = rates["review"] and max(rates["review"], alarms)
+        chosen[name] = Choice(file, header["about"]["fingerprint"], alarms, looked_at)
+    return chosen

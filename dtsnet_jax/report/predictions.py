@@ -13,7 +13,7 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
-from dtsnet_jax.prediction.limits import describe_limits, describe_missing
+from dtsnet_jax.prediction.limits import describe_calibration
 from dtsnet_jax.prediction.log import TABLE_FILE, outcome_of
 from dtsnet_jax.report.document import PAGE_FILE, jpeg_uri, write_document
 from dtsnet_jax.report.prediction_plots import scores_beside_calibration, scores_in_order
@@ -137,9 +137,7 @@ def _limits(detector: "Detector | None") -> list[str]:
     if detector is None:
         return ["its limits are shown when there are new photographs"]
     images = len(detector.calibration.scores)
-    if detector.limits is None:
-        return [describe_missing(images, detector.false_alarms)]
-    return describe_limits(detector.limits, images)
+    return describe_calibration(detector.limits, images, detector.false_alarms)
 
 
 def drift_stretches(rows: Sequence[dict]) -> list[tuple[int, int]]:

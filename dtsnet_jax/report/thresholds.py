@@ -11,6 +11,7 @@ from dtsnet_jax.prediction.limits import (
     describe_missing,
     find_limit,
     find_limits,
+    percent,
 )
 from dtsnet_jax.report.plots import promise_curves
 
@@ -111,11 +112,6 @@ def _of_category(title: str, result: dict, config: dict) -> dict:
         "missing": missing,
         "plot": _plot(title, calibration, test),
     }
-
-
-def percent(share: float) -> str:
-    """A share in percent, to three digits."""
-    return f"{100 * share:.3g} %"
 
 
 def _header(test: LabelledScores) -> list[str]:

@@ -67,9 +67,22 @@ def load_encoder(name: str, path: Path, *, dtype: Dtype | None = None) -> Encode
     Raises:
       UserError: unknown backbone; weights damaged or of another architecture.
     """
-    encoder = nnx.eval_shape(lambda: build_encoder(name, dtype=dtype, rngs=nnx.Rngs(0)))
+    encoder = _encoder_shapes(name, dtype)
     load_state_dict(encoder, read_state_dict(path), source=str(path))
     return encoder
+
+
+def _encoder_shapes(name: str, dtype: Dtype | None) -> Encoder:
+    """An encoder whose arrays are not made."""
+    return nnx.eval_shape(lambda: build_encoder(name, dtype=dtype, rngs=nnx.Rngs(0)))
+
+
+def restore_teacher(
+    name: str, arrays: Any, mesh: Mesh, *, dtype: Dtype | None, digest: str
+) -> Teacher:
+    """A teacher whose arrays lie on the devices already; its arguments are its attributes."""
+    encoder = _encoder_shapes(name, dtype)
+    return Teacher(name, get_backbone(name), encoder, arrays, mesh, dtype, digest)
 
 
 def place_teacher(
