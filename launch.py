@@ -22,9 +22,10 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; runs/NAME
 _JOB = flags.DEFINE_enum(
     "job",
     "train",
-    ["prepare", "preview", "train", "evaluate", "report", "predict"],
+    ["prepare", "preview", "train", "evaluate", "ensemble", "report", "predict"],
     "prepare the data, preview the synthesis, train (and evaluate), evaluate a trained run, "
-    "merge the results of several launches into one report, or score new photographs.",
+    "average its seeds, merge the results of several launches into one report, or score new "
+    "photographs.",
 )
 _IMAGES = flags.DEFINE_string(
     "images", None, "predict: a file, a directory, a pattern, or - for paths from standard input."

@@ -9,6 +9,7 @@ WORKDIR/CATEGORY/seed-N/best/STEP         of the protocol 'best_on_test'
 WORKDIR/CATEGORY/seed-N/metrics.jsonl     and TensorBoard's events
 WORKDIR/CATEGORY/seed-N/result.json       and the pictures: gallery/, heatmaps/
 WORKDIR/CATEGORY/seed-N/detector.safetensors  what scores new photographs
+WORKDIR/ensemble                          a run like this one, of all seeds together
 WORKDIR/.locks                            keeps launches from disturbing each other
 """
 
@@ -38,7 +39,7 @@ class Run:
 
     directory: Path
 
-    def seed_run(self, category: str, seed: int) -> SeedRun:
+    def seed_run(self, category: str, seed: int | str) -> SeedRun:
         """What one seed makes of one category."""
         return SeedRun(self.directory, category, seed)
 

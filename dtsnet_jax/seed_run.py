@@ -28,12 +28,12 @@ class SeedRun:
     Attributes:
       run: the directory of the run.
       category: the category's name.
-      seed: the seed.
+      seed: the seed, or of an ensemble all of them, joined by '+'.
     """
 
     run: Path
     category: str
-    seed: int
+    seed: int | str
 
     @property
     def name(self) -> str:

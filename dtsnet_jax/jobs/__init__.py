@@ -7,15 +7,15 @@ from ml_collections import ConfigDict
 
 from dtsnet_jax.checks import check_config
 
-OF_A_RUN = ("evaluate", "report")  # these go by the settings that the run has stored
+OF_A_RUN = ("evaluate", "ensemble", "report")  # these go by the settings that the run has stored
 
 
 def do_job(job: str, config: ConfigDict, workdir: Path) -> None:
     """Does one job.
 
     Args:
-      job: 'prepare', 'preview', 'train', 'evaluate' or 'report'; the module of this name has a
-        function of this name.
+      job: 'prepare', 'preview', 'train', 'evaluate', 'ensemble' or 'report'; the module of this
+        name has a function of this name.
       config: all fields of ``configs/default.py``.
       workdir: the run's directory.
 

@@ -11,7 +11,7 @@ from dtsnet_jax.config import length_of
 from dtsnet_jax.detectors.learner import scoring_options
 from dtsnet_jax.fingerprint import scoring_digest, settings_digest
 from dtsnet_jax.inputs.catalogs import chosen_catalogs, learned_catalogs
-from dtsnet_jax.jobs.evaluate import evaluate_seed, scored_from
+from dtsnet_jax.jobs.measuring import measure_seed, scored_from
 from dtsnet_jax.jobs.table import Row, Table
 from dtsnet_jax.seed_run import SeedRun
 
@@ -66,7 +66,7 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, dict]:
             if result is not None:
                 print(f"{row.name}, {run.name}: measured already")
                 return result
-            return evaluate_seed(table, row, catalog, learns, seed)
+            return measure_seed(table, row, catalog, learns, seed)
 
     return table.fill(catalogs, all_learned, measured)
 

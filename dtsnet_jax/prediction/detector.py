@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from dtsnet_jax.detectors.ensemble import MEMBERS, mean_answer
 from dtsnet_jax.detectors.learner import build_learner, compute_dtype, scoring_options
 from dtsnet_jax.devices.mesh import data_mesh, map_batches, replicate
 from dtsnet_jax.errors import UserError
@@ -75,7 +76,9 @@ class Detector:
             digest=about["teacher"],
         )
         learner = build_learner(config, teacher)
-        self._answer = jax.jit(partial(learner.answer, scoring=self._scoring))
+        joint = MEMBERS in self._parts
+        answer = partial(mean_answer, learner) if joint else learner.answer
+        self._answer = jax.jit(partial(answer, scoring=self._scoring))
 
     @classmethod
     def load(
