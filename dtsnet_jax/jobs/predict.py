@@ -45,19 +45,24 @@ def predict(detectors: Detectors, options: PredictionOptions) -> Counter[str]:
     with PredictionLog(options.out, detectors.fingerprint) as log, ExitStack() as last:
         for category in {row["category"] for row in log.rows} - {""}:
             detectors.of(category)  # whose limits belong into the report, scored again or not
-        page = partial(write_predictions_page, options.out, log.rows, detectors.loaded)
+        page = partial(_write_page, options.out, log, detectors)
         last.callback(page)
         line = last.enter_context(Line(detectors, log, options))
-        written, shown = time.monotonic(), len(log.rows)
+        written, shown = time.monotonic(), log.count
         for paths in sources:
             line.score(paths)
-            if len(log.rows) > shown and time.monotonic() - written > PAGE_SECONDS:
+            if log.count > shown and time.monotonic() - written > PAGE_SECONDS:
                 page()
-                written, shown = time.monotonic(), len(log.rows)
+                written, shown = time.monotonic(), log.count
     counts = sorted(line.counts.items())
     print(", ".join(f"{count} {outcome}" for outcome, count in counts) or "no photographs")
     print(f"predictions: {options.out / TABLE_FILE}\nreport: {options.out / PAGE_FILE}")
     return line.counts
+
+
+def _write_page(out: Path, log: PredictionLog, detectors: Detectors) -> None:
+    rows = list(log.rows)
+    write_predictions_page(out, rows, detectors.loaded, earlier=log.count - len(rows))
 
 
 def _sources(options: PredictionOptions) -> Iterable[list[Path]]:

@@ -105,8 +105,8 @@ class Line:
         self._detectors, self._log, self._options = detectors, log, options
         self._tried: set[Identity] = set()
         self.counts: Counter[str] = Counter()
-        pictures = [row["picture"] for row in log.rows if row["picture"]]
-        self._drawn = max(map(_number, pictures), default=0)
+        pictures = (row["picture"] for row in log.all_rows())
+        self._drawn = max((_number(picture) for picture in pictures if picture), default=0)
         self._watches: dict[str, DriftWatch] = {}
         self._pool = ThreadPoolExecutor()
         self._bar = tqdm(desc="scoring", unit="image", delay=1)
@@ -139,9 +139,9 @@ class Line:
         for path in paths:
             its_identity = identity(path)
             last = self._log.last.get(its_identity)
-            if its_identity in self._tried or (last and not last["error"]):
+            if its_identity in self._tried or (last and not last.error):
                 if its_identity not in self._tried:
-                    self._finish(its_identity, outcome_of(last))
+                    self._finish(its_identity, last.outcome)
                 self._bar.update()
                 continue
             self._tried.add(its_identity)
@@ -225,7 +225,7 @@ class Line:
         if category not in self._watches:
             detector = self._detectors.of(category)
             watch = DriftWatch(category, len(detector.calibration.scores))
-            for row in self._log.rows:
+            for row in self._log.all_rows():
                 if row["category"] == category and not row["error"]:
                     watch.see(row["unusual"], row["file"], row["at"], silent=True)
             self._watches[category] = watch
@@ -244,7 +244,7 @@ class Line:
 
     def _is_known_error(self, row: Row) -> bool:
         last = self._log.last.get((row.file, row.bytes, row.modified))
-        return last is not None and last["error"] == row.error
+        return last is not None and last.error == row.error
 
     def _finish(self, its_identity: Identity, outcome: str) -> None:
         """Counts a photograph and puts it where it belongs, unless it is another one by now.

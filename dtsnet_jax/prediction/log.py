@@ -7,11 +7,13 @@ OUT/predictions.csv     the same for people, made from it
 import csv
 import json
 import os
-from collections.abc import Sequence
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from data.files import locked, partial_path, remove_partials
 from dtsnet_jax.errors import UserError
@@ -19,6 +21,7 @@ from dtsnet_jax.errors import UserError
 LINES_FILE = "predictions.jsonl"
 TABLE_FILE = "predictions.csv"
 SCHEMA = 1
+RECENT = 20_000  # rows that are kept in memory, 1.5 kB each; a line may run for weeks
 _COLUMNS = (
     "file", "category", "at", "score", "p_value", "decision", "unusual", "clipped", "drift",
     "picture",
@@ -68,6 +71,13 @@ _FIELDS = {field.name for field in fields(Row)}
 Identity = tuple[str, int | None, int | None]
 
 
+class Known(NamedTuple):
+    """What became of a file when it was last tried, see ``outcome_of``, and why it failed."""
+
+    outcome: str
+    error: str | None
+
+
 def outcome_of(row: dict) -> str:
     """What became of a photograph: its decision, 'scored' without one, or 'error'."""
     return "error" if row["error"] else row["decision"] or "scored"
@@ -89,8 +99,9 @@ class PredictionLog:
     """The rows of a directory, which one process at a time may open and add to.
 
     Attributes:
-      rows: all rows so far, in order, as dicts with the fields of ``Row``.
-      last: the last of the rows of every file, by what it is known again by.
+      rows: the newest rows, at most ``RECENT``, in order, as dicts with the fields of ``Row``.
+      count: how many there are in all.
+      last: what became of every file, by what it is known again by.
     """
 
     def __init__(self, directory: Path, fingerprint: str):
@@ -100,8 +111,9 @@ class PredictionLog:
           directory: where the files are; it is made.
           fingerprint: of the detector, whose rows alone may be there.
         """
-        self.rows: list[dict] = []
-        self.last: dict[Identity, dict] = {}
+        self.rows: deque[dict] = deque(maxlen=RECENT)
+        self.count = 0
+        self.last: dict[Identity, Known] = {}
         self._directory, self._fingerprint = directory, fingerprint
 
     def __enter__(self) -> "PredictionLog":
@@ -153,18 +165,20 @@ class PredictionLog:
             ) from error
 
     def _read(self) -> None:
+        self.rows.clear()
+        self.count, self.last = 0, {}
         self._lines.seek(0)
-        records, end = [], 0
+        end = 0
         for number, line in enumerate(self._lines, 1):
             if not line.endswith(b"\n"):
                 break
-            records.append(self._parsed(line, number))
+            record = self._parsed(line, number)
+            if number > 1:
+                self._remember([record])
             end += len(line)
         self._lines.truncate(end)
-        if not records:
+        if not end:
             self._write([{"schema": SCHEMA, "fingerprint": self._fingerprint}])
-        self.rows, self.last = [], {}
-        self._remember(records[1:])
 
     def _parsed(self, line: bytes, number: int) -> dict:
         try:
@@ -194,13 +208,24 @@ class PredictionLog:
 
     def _remember(self, records: Sequence[dict]) -> None:
         self.rows += records
-        self.last |= {(r["file"], r["bytes"], r["modified"]): r for r in records}
+        self.count += len(records)
+        for one in records:
+            its_identity = one["file"], one["bytes"], one["modified"]
+            self.last[its_identity] = Known(sys.intern(outcome_of(one)), one["error"])
+
+    def all_rows(self) -> Iterator[dict]:
+        """Reads every row again, in order."""
+        with (self._directory / LINES_FILE).open("rb") as lines:
+            next(lines)
+            yield from map(json.loads, lines)
 
     def _rewrite_table(self) -> None:
         path = self._directory / TABLE_FILE
         remove_partials(path)
         with partial_path(path) as partial, partial.open("w", **_TABLE_FORMAT) as file:
-            csv.writer(file).writerows([_COLUMNS, *map(_cells, self.rows)])
+            table = csv.writer(file)
+            table.writerow(_COLUMNS)
+            table.writerows(map(_cells, self.all_rows()))
 
 
 def _shown(line: bytes) -> str:

@@ -35,7 +35,9 @@ OUTCOMES = {
 }
 
 
-def write_predictions_page(out: Path, rows: list[dict], detectors: dict[str, "Detector"]) -> Path:
+def write_predictions_page(
+    out: Path, rows: list[dict], detectors: dict[str, "Detector"], *, earlier: int = 0
+) -> Path:
     """Writes 'report.html', which opens offline.
 
     Args:
@@ -43,6 +45,7 @@ def write_predictions_page(out: Path, rows: list[dict], detectors: dict[str, "De
       rows: those of ``PredictionLog``, in order.
       detectors: those that are loaded, by category; limits and calibration images of others are not
         shown.
+      earlier: how many rows there are before these.
 
     Returns:
       The page.
@@ -67,6 +70,7 @@ def write_predictions_page(out: Path, rows: list[dict], detectors: dict[str, "De
         table_file=TABLE_FILE,
         folder=folder,
         photographs=len(rows),
+        earlier=earlier,
         period=_period(rows),
         tiles=[_tile(outcome, outcomes[outcome], len(rows)) for outcome in shown],
         several=several,

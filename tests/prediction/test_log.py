@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dtsnet_jax.errors import UserError
+from dtsnet_jax.prediction import log as log_module
 from dtsnet_jax.prediction.log import LINES_FILE, TABLE_FILE, PredictionLog, Row, identity
 from tests.data.processes import kill, process_inside
 
@@ -50,13 +51,13 @@ def table(directory):
 def test_rows_are_there_again_in_order(tmp_path):
     rows = [ROW, replace(UNREADABLE, file="/b.png")]
     with PredictionLog(tmp_path / "new" / "out", "one") as log:
-        assert log.rows == []
+        assert list(log.rows) == []
         log.append(rows[:1])
         log.append([])
         log.append(rows[1:])
-        assert log.rows == [asdict(row) for row in rows]
+        assert list(log.rows) == [asdict(row) for row in rows]
     with PredictionLog(tmp_path / "new" / "out", "one") as log:
-        assert log.rows == [asdict(row) for row in rows]
+        assert list(log.rows) == [asdict(row) for row in rows]
 
 
 def test_the_first_line_tells_the_detector_and_the_schema(tmp_path):
@@ -164,7 +165,7 @@ class TestKilled:
             path.write_bytes(whole[:cut])
             with PredictionLog(tmp_path, "one") as log:
                 kept = max(sum(end <= cut for end in ends) - 1, 0)
-                assert log.rows == [asdict(row) for row in (ROW, UNREADABLE)[:kept]]
+                assert list(log.rows) == [asdict(row) for row in (ROW, UNREADABLE)[:kept]]
                 log.append([ROW, UNREADABLE][kept:])
             assert path.read_bytes() == whole
 
@@ -234,7 +235,7 @@ class TestRefused:
         ):
             pass
         with PredictionLog(tmp_path, "one") as log:
-            assert log.rows == []
+            assert list(log.rows) == []
 
     def test_a_file_in_place_of_the_directory(self, tmp_path):
         (tmp_path / "out").touch()
@@ -246,6 +247,22 @@ class TestRefused:
         with PredictionLog(tmp_path, "one") as log:
             with pytest.raises(ValueError, match="Out of range float"):
                 log.append([ROW, replace(ROW, score=float("nan"))])
-            assert log.rows == [] and table(tmp_path) == []
+            assert list(log.rows) == [] and table(tmp_path) == []
         with PredictionLog(tmp_path, "one") as log:
-            assert log.rows == []
+            assert list(log.rows) == []
+
+
+def test_of_very_many_rows_the_newest_stay_in_memory_and_all_are_known(tmp_path, monkeypatch):
+    monkeypatch.setattr(log_module, "RECENT", 3)
+    rows = [replace(ROW, file=f"/{number}.png") for number in range(10)]
+    for opened in range(2):
+        with PredictionLog(tmp_path, "one") as log:
+            for row in rows[5 * opened : 5 * opened + 5]:
+                log.append([row])
+            count = 5 * (opened + 1)
+            assert [row["file"] for row in log.rows] == [
+                row.file for row in rows[count - 3 : count]
+            ]
+            assert log.count == len(log.last) == count
+            assert list(log.all_rows()) == [asdict(row) for row in rows[:count]]
+    assert [row["file"] for row in table(tmp_path)] == [row.file for row in rows]

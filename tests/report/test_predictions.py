@@ -68,8 +68,8 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def written(out, rows, **detectors):
-    return Page(write_predictions_page(out, rows, detectors))
+def written(out, rows, earlier=0, **detectors):
+    return Page(write_predictions_page(out, rows, detectors, earlier=earlier))
 
 
 def test_outcomes_are_counted_in_all_and_by_category(tmp_path):
@@ -84,6 +84,14 @@ def test_outcomes_are_counted_in_all_and_by_category(tmp_path):
     assert "2 could not be scored" in page.text and "1 without a decision" in page.text
     assert "parts 7 1 1 0 1 unknown 0 0 0 0 1" in page.text
     assert "lids no limit: 0 calibration images are too few" in page.text
+
+
+def test_the_newest_of_very_many_photographs_are_called_so(tmp_path):
+    rows = [row(i) for i in range(3)]
+    assert "The newest" not in written(tmp_path, rows, parts=detector(100)).text
+    page = written(tmp_path, rows, earlier=20_000, parts=detector(100))
+    assert "The newest 3 photographs" in page.text
+    assert "20,000 were scored before these" in page.text
 
 
 def test_the_most_anomalous_photographs_come_first_with_their_pictures(tmp_path):
