@@ -77,6 +77,7 @@ def get_config() -> ConfigDict:
     # brightness, a factor uniform in 0.9 to 1.1; f_T,n cannot be kept then
     config.train.evaluate_every = 0  # epochs between measurements on the test images; 0: none
     config.train.log_every = 10  # steps
+    config.train.profile = ()  # (A, B): steps A to B are traced, for TensorBoard and Perfetto
     config.train.checkpoint_minutes = 1.0  # between two checkpoints; 0: after every step
     config.train.keep_checkpoints = 2
     config.epochs_by_category = ConfigDict()

@@ -143,6 +143,12 @@ def _check_sequences(config: ConfigDict) -> None:
         levels = tuple(get_field(config, field))
         if not levels or len(set(levels)) != len(levels) or not set(levels) <= {1, 2, 3}:
             raise UserError(f"{field} is {levels}, expected some of (1, 2, 3), each once.")
+    profile = tuple(config.train.profile)
+    if profile and not (len(profile) == 2 and 1 <= profile[0] <= profile[1]):
+        raise UserError(
+            f"train.profile is {profile}, expected the first and the last step to trace, such as "
+            "(20, 25)."
+        )
     seeds = tuple(config.seeds)
     whole = all(isinstance(seed, int) and seed >= 0 for seed in seeds)
     if not seeds or not whole or len(set(seeds)) != len(seeds):

@@ -29,6 +29,7 @@ ELSEWHERE = (
     "train.cache_teacher",
     "train.evaluate_every",
     "train.log_every",
+    "train.profile",
     "train.checkpoint_minutes",
     "train.keep_checkpoints",
     "epochs_by_category.",

@@ -9,7 +9,7 @@ WORKDIR/CATEGORY/seed-N/best/STEP         of the protocol 'best_on_test'
 WORKDIR/CATEGORY/seed-N/metrics.jsonl     and TensorBoard's events
 WORKDIR/CATEGORY/seed-N/result.json       and the pictures: gallery/, heatmaps/
 WORKDIR/CATEGORY/seed-N/detector.safetensors  what scores new photographs
-WORKDIR/ensemble                          a run like this one, of all seeds together
+WORKDIR-ensemble                          results and detectors of all seeds together
 WORKDIR/.locks                            keeps launches from disturbing each other
 """
 

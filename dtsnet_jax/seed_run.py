@@ -28,7 +28,7 @@ class SeedRun:
     Attributes:
       run: the directory of the run.
       category: the category's name.
-      seed: the seed, or of an ensemble all of them, joined by '+'.
+      seed: the seed, or 'all' of them together.
     """
 
     run: Path

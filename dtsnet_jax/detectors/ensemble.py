@@ -1,6 +1,6 @@
-"""Students of several seeds as one detector: their score maps are averaged."""
+"""Detectors of several seeds as one: their score maps are averaged."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -12,13 +12,23 @@ from dtsnet_jax.evaluation.scoring import ScoringOptions
 MEMBERS = "members"  # of ``Parts``: what each of them adds to the teacher, by its number
 
 
-def join(learner: Learner, members: Sequence[Fitted], scoring: ScoringOptions) -> Fitted:
+def mean_answer(
+    learner: Learner, parts: Parts, images: jax.Array, scoring: ScoringOptions
+) -> Answer:
+    """As ``Learner.answer``, with the parts of ``join``: the mean of the members' score maps."""
+    answers = [
+        learner.answer({"teacher": parts["teacher"]} | one, images, scoring)
+        for one in parts[MEMBERS].values()
+    ]
+    return Answer(sum(one.maps for one in answers) / len(answers), answers[0].features)
+
+
+def join(members: Sequence[Fitted], answer: Callable[[Parts, jax.Array], Answer]) -> Fitted:
     """Several of what one learner has learned of a category as one.
 
     Args:
-      learner: of all of them.
       members: with the same teacher.
-      scoring: how features become score maps.
+      answer: ``mean_answer`` of their learner, compiled.
 
     Returns:
       Their joint answer; it is trained as far as the least trained of them.
@@ -28,19 +38,8 @@ def join(learner: Learner, members: Sequence[Fitted], scoring: ScoringOptions) -
     return replace(
         members[0],
         parts=parts,
-        answer=partial(jax.jit(partial(mean_answer, learner, scoring=scoring)), parts),
+        answer=partial(answer, parts),
         step=min(one.step for one in members),
         trained_to=min(one.trained_to for one in members),
         seconds=sum(one.seconds for one in members),
     )
-
-
-def mean_answer(
-    learner: Learner, parts: Parts, images: jax.Array, scoring: ScoringOptions
-) -> Answer:
-    """As ``Learner.answer`` with the parts of ``join``: the mean of the members' score maps."""
-    answers = [
-        learner.answer({"teacher": parts["teacher"]} | one, images, scoring)
-        for one in parts[MEMBERS].values()
-    ]
-    return Answer(sum(one.maps for one in answers) / len(answers), answers[0].features)

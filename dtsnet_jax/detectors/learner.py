@@ -53,6 +53,7 @@ def _student(config: ConfigDict, teacher: Teacher) -> StudentLearner:
             keep_checkpoints=config.train.keep_checkpoints,
             keep_best=config.protocol == "best_on_test",
             cache_teacher=config.train.cache_teacher and not config.train.augment,
+            profile=tuple(config.train.profile),
         ),
         image_shape=image_shape(config),
     )

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,12 +46,14 @@ class Row:
       run: its directory.
       trained_in: where its weights lie, which is another row's directory if that one is trained
         alike and differs in scoring only.
+      seeds: what there is a result of for each category.
     """
 
     name: str
     config: ConfigDict
     run: Run
     trained_in: Run
+    seeds: tuple[int | str, ...]
 
 
 class Table:
@@ -74,7 +77,7 @@ class Table:
         for name, row in (rows_of(config) or {config.name: config}).items():
             check_config(row)
             run = Run(workdir / name) if config.rows else self.run
-            self.rows.append(Row(name, row, run, run))
+            self.rows.append(Row(name, row, run, run, tuple(row.seeds)))
         self.rows = [replace(row, trained_in=self._trained_in(row)) for row in self.rows]
         if config.rows:
             self.run.check_same(config)
@@ -87,6 +90,20 @@ class Table:
         """Of the rows that are trained alike the first, or an earlier start's choice among them."""
         alike = [other.run for other in self.rows if _trained_alike(other.config, row.config)]
         return next((run for run in alike if run.has_weights), alike[0])
+
+    def joint(self, directory: Path, seed: str) -> "Table":
+        """The same with one result in place of those of all seeds, in another directory.
+
+        Args:
+          directory: where results go.
+          seed: what that result goes by.
+        """
+        table = copy(self)
+        table.config = ConfigDict(self.config)
+        table.config.name, table.run = directory.name, Run(directory)
+        own = {"name": directory.name, "config": table.config, "run": table.run, "seeds": (seed,)}
+        table.rows = [replace(row, **own) for row in self.rows]
+        return table
 
     def learner(self, row: Row) -> Learner:
         """What learns a row; rows that are trained alike have the same one.
@@ -115,7 +132,7 @@ class Table:
         self,
         catalogs: list[Catalog],
         learned: list[Catalog],
-        measured: Callable[[Row, Catalog, Catalog, int], dict],
+        measured: Callable[[Row, Catalog, Catalog, int | str], dict],
     ) -> dict[str, dict]:
         """Goes through all categories, rows and seeds; writes what there is after each category.
 
@@ -135,7 +152,7 @@ class Table:
             print(catalog.describe())
             for row in self.rows:
                 results[row.name][catalog.category] = [
-                    measured(row, catalog, learns, seed) for seed in row.config.seeds
+                    measured(row, catalog, learns, seed) for seed in row.seeds
                 ]
             self.images.forget_categories()
             if number < len(catalogs):

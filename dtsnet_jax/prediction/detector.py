@@ -76,8 +76,8 @@ class Detector:
             digest=about["teacher"],
         )
         learner = build_learner(config, teacher)
-        joint = MEMBERS in self._parts
-        answer = partial(mean_answer, learner) if joint else learner.answer
+        several = MEMBERS in self._parts
+        answer = partial(mean_answer, learner) if several else learner.answer
         self._answer = jax.jit(partial(answer, scoring=self._scoring))
 
     @classmethod

@@ -64,7 +64,7 @@ class DriftWatch:
     def __init__(self, category: str, calibration_images: int):
         self._category = category
         self._test = DriftTest(calibration_images) if calibration_images else None
-        self._seen: list[str] = []  # from ``DriftTest.since`` on
+        self._first, self._count = "", 0  # of the photographs from ``DriftTest.since`` on
 
     def see(self, unusual: float | None, file: str, at: str, *, silent: bool = False) -> bool:
         """Takes the next photograph; returns whether there is drift.
@@ -80,13 +80,14 @@ class DriftWatch:
         before = self._test.alarmed
         alarmed = self._test.update(unusual)
         if self._test.since is None:
-            self._seen = []
+            self._count = 0
         else:
-            self._seen.append(f"{file}, {at}")
+            self._first = self._first if self._count else f"{file}, {at}"
+            self._count += 1
         if alarmed != before and not silent:
             text = "the photographs look like those of training again"
             if alarmed:
-                text = describe_drift(self._seen[0], len(self._seen))
+                text = describe_drift(self._first, self._count)
             tqdm.write(f"{self._category}: {text}")
         return alarmed
 
@@ -105,9 +106,10 @@ class Line:
         self._detectors, self._log, self._options = detectors, log, options
         self._tried: set[Identity] = set()
         self.counts: Counter[str] = Counter()
-        pictures = (row["picture"] for row in log.all_rows())
-        self._drawn = max((_number(picture) for picture in pictures if picture), default=0)
+        self._drawn = 0
         self._watches: dict[str, DriftWatch] = {}
+        for row in log.all_rows():
+            self._see_again(row)
         self._pool = ThreadPoolExecutor()
         self._bar = tqdm(desc="scoring", unit="image", delay=1)
 
@@ -221,15 +223,19 @@ class Line:
         )
 
     def _watch(self, category: str) -> DriftWatch:
-        """Who watches for drift in a category, with all that has been seen before."""
+        """Who watches for drift in a category."""
         if category not in self._watches:
-            detector = self._detectors.of(category)
-            watch = DriftWatch(category, len(detector.calibration.scores))
-            for row in self._log.all_rows():
-                if row["category"] == category and not row["error"]:
-                    watch.see(row["unusual"], row["file"], row["at"], silent=True)
-            self._watches[category] = watch
+            images = len(self._detectors.of(category).calibration.scores)
+            self._watches[category] = DriftWatch(category, images)
         return self._watches[category]
+
+    def _see_again(self, row: dict) -> None:
+        """Goes on from what an earlier start has written down."""
+        if row["picture"]:
+            self._drawn = max(self._drawn, _number(row["picture"]))
+        if not row["error"]:
+            watch = self._watch(row["category"])
+            watch.see(row["unusual"], row["file"], row["at"], silent=True)
 
     def _write(self, batch: _Batch) -> None:
         pictures = [picture is not None and picture.result() for picture in batch.pictures]

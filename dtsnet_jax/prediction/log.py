@@ -21,7 +21,7 @@ from dtsnet_jax.errors import UserError
 LINES_FILE = "predictions.jsonl"
 TABLE_FILE = "predictions.csv"
 SCHEMA = 1
-RECENT = 20_000  # rows that are kept in memory, 1.5 kB each; a line may run for weeks
+RECENT = 20_000  # rows that are kept in memory, 1.5 kB each; of all others only what became of them
 _COLUMNS = (
     "file", "category", "at", "score", "p_value", "decision", "unusual", "clipped", "drift",
     "picture",

@@ -26,6 +26,7 @@ from dtsnet_jax.detectors.fitted import Parts
 from dtsnet_jax.errors import UserError, first_line, unknown_name
 from dtsnet_jax.fingerprint import scoring_settings, training_settings
 from dtsnet_jax.prediction.drift import Usual
+from dtsnet_jax.prediction.limits import check_rates
 from dtsnet_jax.run import CONFIG_FILE
 from dtsnet_jax.seed_run import DETECTOR_FILE
 
@@ -133,7 +134,7 @@ def _reading(path: Path) -> Iterator[Any]:
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"'{path}' is no detector ({first_line(error)}); give a run that was trained, or make "
-            "it anew with --job=evaluate --workdir=RUN."
+            "it anew with --job=evaluate --workdir=RUN (an ensemble: --job=ensemble)."
         ) from error
 
 
@@ -161,7 +162,7 @@ def _flatten(tree: dict) -> dict[str, np.ndarray]:
 
 
 def _unflatten(arrays: dict[str, np.ndarray]) -> dict:
-    """The inverse of ``_flatten``; the numbers of layers in a list are the only keys in digits."""
+    """The inverse of ``_flatten``; only numbers of layers in lists and of members are in digits."""
     return unflatten_dict(
         {
             tuple(int(key) if key.isdigit() else key for key in name.split("/")): array
@@ -170,7 +171,7 @@ def _unflatten(arrays: dict[str, np.ndarray]) -> dict:
     )
 
 
-def find_detectors(path: Path) -> dict[str, dict[int, Path]]:
+def find_detectors(path: Path) -> dict[str, dict[int | str, Path]]:
     """The files of all detectors in a run, by category and seed.
 
     Args:
@@ -182,7 +183,7 @@ def find_detectors(path: Path) -> dict[str, dict[int, Path]]:
     if path.is_file():
         about = _read_header(path)["about"]
         return {about["category"]: {about["seed"]: path}}
-    found: dict[str, dict[int, Path]] = {}
+    found: dict[str, dict[int | str, Path]] = {}
     for depth in ("", "seed-*/", "*/seed-*/"):
         for file in sorted(path.glob(f"{depth}{DETECTOR_FILE}")):
             about = _read_header(file)["about"]
@@ -230,7 +231,7 @@ def choose_detectors(
         unless given, but no less than ``false_alarms``.
 
     Raises:
-      UserError: there is none, or none of the category or seed.
+      UserError: there is none, or none of the category or seed, or the rates cannot be.
     """
     found = find_detectors(path)
     if category is not None and category not in found:
@@ -249,5 +250,6 @@ def choose_detectors(
         looked_at = review
         if review is None:
             looked_at = rates["review"] and max(rates["review"], alarms)
+        check_rates(alarms, looked_at)
         chosen[name] = Choice(file, header["about"]["fingerprint"], alarms, looked_at)
     return chosen

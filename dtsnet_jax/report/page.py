@@ -18,6 +18,8 @@ from dtsnet_jax.report.table import (
 )
 from dtsnet_jax.report.thresholds import labelled_scores, limits_of_result, limits_of_run
 
+STEP_CURVES = {"loss": "Training loss (Eq. 8)", "gradient_norm": "Norm of the gradient"}
+
 
 def write_page(reports: dict[str, dict], directories: dict[str, Path], workdir: Path) -> Path:
     """Writes 'report.html', which opens offline.
@@ -105,7 +107,7 @@ def _against_paper(report: dict) -> tuple[list[str], list[list[str]]] | None:
 
 
 def _plots(report: dict) -> list[str]:
-    """Loss, ROC, PRO and the histogram of every category."""
+    """Loss and gradient, ROC, PRO and the histogram of every category."""
     losses, roc, pixel, histograms = {}, {}, {}, []
     for category, result in report["categories"].items():
         for one in result["seeds"]:
@@ -122,7 +124,11 @@ def _plots(report: dict) -> list[str]:
             histograms.append(plots.score_histogram(good, defective, threshold, title, limits))
         if first["curves"]:
             pixel[category] = first["curves"]
-    drawn = [plots.loss_curves(losses)] if losses else []
+    drawn = [
+        plots.step_curves(field, losses, title)
+        for field, title in STEP_CURVES.items()
+        if any(field in record for records in losses.values() for record in records)
+    ]
     drawn += _metric_plots(report)
     if roc:
         drawn.append(plots.rate_curves(roc, "true_positive_rate", "ROC over images"))

@@ -44,15 +44,17 @@ def to_svg(figure: Figure) -> str:
     return text[text.index("<svg") :]
 
 
-def loss_curves(runs: dict[str, Sequence[dict]]) -> str:
-    """The loss over the steps.
+def step_curves(field: str, runs: dict[str, Sequence[dict]], title: str) -> str:
+    """What every recorded step tells of itself.
 
     Args:
-      runs: records with 'step' and 'loss' by what the line is called.
+      field: of the records, see ``dtsnet_jax.training.step.StepMetrics``.
+      runs: records by what the line is called.
+      title: of the picture.
     """
-    figure, axes = new_figure("Training loss (Eq. 8)", "step", "loss")
+    figure, axes = new_figure(title, "step", field.replace("_", " "))
     for name, records in runs.items():
-        points = [(r["step"], r["loss"]) for r in records if "loss" in r]
+        points = [(r["step"], r[field]) for r in records if field in r]
         axes.plot(*zip(*points, strict=True), label=name, linewidth=1)
     axes.set_yscale("log")
     add_legend(axes)

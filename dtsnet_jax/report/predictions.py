@@ -76,7 +76,9 @@ def write_predictions_page(
         several=several,
         by_category=_by_category(rows, categories, shown) if several else None,
         limits=[(name, _limits(detectors.get(name))) for name in categories if name],
-        drifts=[(name, line) for name in scored for line in _drifts(scored[name], folder)],
+        drifts=[
+            (name, line) for name in scored for line in _drifts(scored[name], folder, earlier > 0)
+        ],
         sections=[
             _section(out, scored[name], detectors.get(name), folder, len(scored))
             for name in categories
@@ -151,8 +153,11 @@ def drift_stretches(rows: Sequence[dict]) -> list[tuple[int, int]]:
     return [(start, end - 1) for start, end in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def _drifts(rows: Sequence[dict], folder: str) -> list[str]:
-    """A warning for every stretch of photographs of a category with drift, or for the first."""
+def _drifts(rows: Sequence[dict], folder: str, cut: bool) -> list[str]:
+    """A warning for every stretch of photographs of a category with drift, or for the first.
+
+    ``cut`` tells that there are rows before these, so that the first stretch may begin there.
+    """
 
     def named(row: dict) -> str:
         at = datetime.fromisoformat(row["at"])
@@ -160,9 +165,10 @@ def _drifts(rows: Sequence[dict], folder: str) -> list[str]:
 
     stretches = drift_stretches(rows)
     lines = [
-        f"The photographs no longer looked like those of training from "
-        f"{named(rows[start])} to {named(rows[end])}, {end - start + 1:,} photographs; light, "
-        "camera or product changed, or many parts were defective."
+        "The photographs no longer looked like those of training from "
+        f"{'before ' if cut and not start else ''}{named(rows[start])} to {named(rows[end])}, "
+        f"{end - start + 1:,} photographs; light, camera or product changed, or many parts were "
+        "defective."
         for start, end in stretches[:DRIFTS]
     ]
     if len(stretches) > DRIFTS:

@@ -9,6 +9,7 @@ from dtsnet_jax.seed_run import SeedRun
 from dtsnet_jax.training.checkpoints import Checkpoints, load_state
 from dtsnet_jax.training.feature_cache import open_cache, send
 from dtsnet_jax.training.interruption import Interruption
+from dtsnet_jax.training.profiling import Profile
 from dtsnet_jax.training.programs import Programs
 from dtsnet_jax.training.progress import Progress
 from dtsnet_jax.training.schedule import Schedule
@@ -39,7 +40,7 @@ def train(
       measure: a state's metrics on the test images; None where there are none.
 
     Raises:
-      UserError: a file cannot be used, or a loss is not finite.
+      UserError: a file cannot be used, a loss is not finite, or nothing is learned.
       Interrupted: a signal asked to end, and a checkpoint has been saved.
     """
     first, last = run.trained_step or 0, epoch_ends[-1]
@@ -61,6 +62,7 @@ def train(
         Interruption() as interruption,  # until all is on the disk
         Checkpoints(run.checkpoints, keep=schedule.keep_checkpoints) as checkpoints,
         closing(Progress(run, schedule, first_step=first, last_step=last)) as progress,
+        closing(Profile(run.directory, schedule.profile)) as profile,
     ):
         best = BestState(run, first) if schedule.keep_best else None
         watch = Watch(
@@ -73,9 +75,13 @@ def train(
             recorded={last, *measured},
         )
         for step, batch in enumerate(batches, start=first + 1):
-            inputs = send(batch, cache, programs.teacher.mesh)
-            state, metrics = programs.train_step(state, programs.teacher.arrays, inputs, noise)
-            watch.add(step, metrics)
+            with profile.step(step):
+                inputs = send(batch, cache, programs.teacher.mesh)
+                state, metrics = programs.train_step(state, programs.teacher.arrays, inputs, noise)
+                watch.add(step, metrics)
+            if profile.ends_with(step):
+                watch.settle()
+                profile.close()
             if step in measured:
                 watch.settle()
                 found = measure(state)

@@ -11,6 +11,7 @@ from data.files import write_text
 from dtsnet_jax.devices.processes import is_first
 from dtsnet_jax.seed_run import SeedRun
 from dtsnet_jax.training.schedule import Schedule
+from dtsnet_jax.training.step import StepMetrics
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -49,14 +50,16 @@ class Progress:
         self._images_a_step, self._last_step = images, last_step
         self._last_record, self._last_time = first_step, time.monotonic()
 
-    def record_loss(self, step: int, loss: float) -> None:
-        """Moves the live line to a step and writes its loss down."""
+    def record_step(self, step: int, metrics: StepMetrics) -> None:
+        """Moves the live line to a step and writes down its metrics, which are numbers."""
         now = time.monotonic()
         seconds = now - self._last_time
         images = (step - self._last_record) * self._images_a_step
         self._last_record, self._last_time = step, now
-        self._write(step, {"loss": loss, "images_per_second": images / seconds, "seconds": seconds})
-        self._bar.set_postfix_str(f"step {step}/{self._last_step} loss {loss:.4f}", refresh=False)
+        speed = {"images_per_second": images / seconds, "seconds": seconds}
+        self._write(step, metrics._asdict() | speed)
+        shown = f"step {step}/{self._last_step} loss {metrics.loss:.4f}"
+        self._bar.set_postfix_str(shown, refresh=False)
         self._bar.update(step * self._images_a_step - self._bar.n)
 
     def record_metrics(self, step: int, epoch: int, metrics: dict[str, float]) -> None:
@@ -81,7 +84,7 @@ class Progress:
 
 
 def read_records(directory: Path) -> list[dict]:
-    """All records of a run so far: those of the loss and, with 'epoch', those of metrics."""
+    """All records of a run so far: those of steps and, with 'epoch', those of metrics."""
     return [json.loads(line) for line in _lines(directory / METRICS_FILE)]
 
 

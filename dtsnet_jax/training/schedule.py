@@ -38,6 +38,7 @@ class Schedule:
       keep_checkpoints: how many of the newest are kept.
       keep_best: whether the state that measures best on the test images is kept.
       cache_teacher: whether the teacher's features may be kept on the devices.
+      profile: the first and the last step to trace, or () for none.
     """
 
     batch_size: int
@@ -49,6 +50,7 @@ class Schedule:
     keep_checkpoints: int
     keep_best: bool
     cache_teacher: bool
+    profile: tuple[int, ...] = ()
 
     @property
     def images_a_step(self) -> int:

@@ -51,15 +51,24 @@ class TrainState:
 
 
 class StepMetrics(NamedTuple):
-    """What a step tells of itself; where both are finite, so is the state after it.
+    """What a step tells of itself; where loss and gradient are finite, so is the state after it.
+
+    Norms are Euclidean, of all weights together.
 
     Attributes:
       loss: Eq. 8, the mean over the step's batches.
-      gradient_norm: Euclidean norm of the averaged gradient of all weights.
+      gradient_norm: of the averaged gradient.
+      update_norm: of what was added to the weights.
+      parameter_norm: of the weights after it.
+      smallest_variance, largest_variance: of the running variances of BatchNorm after it.
     """
 
     loss: Float[Array, ""]
     gradient_norm: Float[Array, ""]
+    update_norm: Float[Array, ""]
+    parameter_norm: Float[Array, ""]
+    smallest_variance: Float[Array, ""]
+    largest_variance: Float[Array, ""]
 
 
 @dataclass(frozen=True)
@@ -167,7 +176,8 @@ def make_train_step(
         gradients, loss = jax.tree.map(lambda x: x / count, (gradients, loss))
         updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        metrics = StepMetrics(loss, optax.tree.norm(gradients))
+        norms = map(optax.tree.norm, (gradients, updates, params))
+        metrics = StepMetrics(loss, *norms, *_extreme_variances(batch_stats))
         average = state.average
         if average is not None:
             newest = 1.0 / (1.0 + average_over * state.step)
@@ -176,6 +186,14 @@ def make_train_step(
         return TrainState(step, params, batch_stats, optimizer_state, average), metrics
 
     return jax.jit(train_step, donate_argnums=0)
+
+
+def _extreme_variances(batch_stats: PyTree) -> tuple[Array, Array]:
+    """The smallest and the largest of the running variances."""
+    leaves = jax.tree_util.tree_leaves_with_path(batch_stats)
+    variances = [leaf for path, leaf in leaves if path[-1].key == "var"]
+    smallest = jnp.stack([leaf.min() for leaf in variances]).min()
+    return smallest, jnp.stack([leaf.max() for leaf in variances]).max()
 
 
 def make_teacher_step(graphs: Graphs) -> Callable[[PyTree, Array], Features]:

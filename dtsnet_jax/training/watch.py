@@ -4,6 +4,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Collection
+from statistics import median
 
 import jax
 
@@ -19,7 +20,10 @@ from dtsnet_jax.training.schedule import Schedule
 from dtsnet_jax.training.step import StepMetrics, TrainState
 
 STEPS_AHEAD = 2  # so many steps are sent to the devices before the loss of one is waited for
+PATIENCE = 50  # steps whose median loss has to be below the first that was recorded
 ASK_SECONDS = 5.0  # after so long several processes ask each other whether to go on
+
+_ADVICE = "start a new run with --workdir=DIR and a lower --config.train.learning_rate."
 
 
 class Watch:
@@ -53,6 +57,9 @@ class Watch:
         self._sent: deque[tuple[int, StepMetrics]] = deque()
         self._saved_at = self._asked = time.monotonic()
         self._asked_at = self._asks_at = first_step
+        self._losses: deque[float] = deque(maxlen=PATIENCE)
+        recorded_before = [r["loss"] for r in read_records(run.directory) if "loss" in r]
+        self._first_loss = agreed(recorded_before[0] if recorded_before else math.inf)
 
     def add(self, step: int, metrics: StepMetrics) -> None:
         """Takes note of a step that has been sent; waits for the loss of an earlier one."""
@@ -63,15 +70,32 @@ class Watch:
         """Waits for all steps but the newest ``ahead``, and records the losses that are due.
 
         Raises:
-          UserError: a loss or a gradient is not finite.
+          UserError: a loss or a gradient is not finite, or nothing is learned.
         """
         while len(self._sent) > ahead:
-            step, metrics = self._sent.popleft()
-            loss, gradient_norm = map(float, metrics)
-            if not math.isfinite(loss + gradient_norm):
-                raise self._diverged(step, loss, gradient_norm)
+            step, sent = self._sent.popleft()
+            metrics = StepMetrics(*map(float, sent))
+            if not math.isfinite(metrics.loss + metrics.gradient_norm):
+                raise self._diverged(step, metrics)
+            self._losses.append(metrics.loss)
             if step % self._schedule.log_every == 0 or step in self._recorded:
-                self._progress.record_loss(step, loss)
+                self._progress.record_step(step, metrics)
+                self._check_learning(step, metrics.loss)
+
+    def _check_learning(self, step: int, loss: float) -> None:
+        """Compares the newest losses with the first one, which a healthy run soon leaves behind."""
+        if math.isinf(self._first_loss):
+            self._first_loss = loss
+        if step < 2 * PATIENCE or len(self._losses) < PATIENCE:
+            return
+        newest = median(self._losses)
+        if newest >= self._first_loss:
+            raise UserError(
+                f"training of {self._run.name} learns nothing: the loss of the last {PATIENCE} "
+                f"steps up to {step} is {newest:.4g} (median), the first that was recorded "
+                f"{self._first_loss:.4g}, with train.learning_rate="
+                f"{self._schedule.learning_rate:g}; {_ADVICE}"
+            )
 
     def save(self, step: int, state: TrainState) -> None:
         """Begins to save a checkpoint.
@@ -113,17 +137,16 @@ class Watch:
         self._asked_at, self._asked = step, now
         return bool(largest(due)), int(largest(stop or 0))
 
-    def _diverged(self, step: int, loss: float, gradient_norm: float) -> UserError:
+    def _diverged(self, step: int, metrics: StepMetrics) -> UserError:
         self._checkpoints.wait()
         newest = newest_step(self._run.checkpoints)
         good = "there is no checkpoint"
         if newest is not None:
             good = f"the last good checkpoint is that of step {newest} in '{self._run.checkpoints}'"
         return UserError(
-            f"training of {self._run.name} diverged at step {step}: the loss is {loss:.4g} and the "
-            f"norm of its gradient {gradient_norm:.4g}, with "
-            f"train.learning_rate={self._schedule.learning_rate:g}; {good}. Start a new run with "
-            "--workdir=DIR and a lower --config.train.learning_rate."
+            f"training of {self._run.name} diverged at step {step}: the loss is {metrics.loss:.4g} "
+            f"and the norm of its gradient {metrics.gradient_norm:.4g}, with train.learning_rate="
+            f"{self._schedule.learning_rate:g}; {good}; {_ADVICE}"
         )
 
 

@@ -14,6 +14,7 @@ from dtsnet_jax import Detector
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.jobs.predict import predict
 from dtsnet_jax.jobs.train import train
+from dtsnet_jax.prediction import log
 from dtsnet_jax.prediction.detectors import Detectors
 from dtsnet_jax.prediction.line import PredictionOptions
 from tests.helpers import launch, photograph, small_config
@@ -90,6 +91,35 @@ def test_what_could_not_be_scored_is_tried_again_and_told_once(run, new, tmp_pat
     os.utime(new / "broken.png", ns=(status.st_atime_ns, status.st_mtime_ns))
     assert score(run, new, out)["error"] == 1
     assert len(rows(out)) == len(before) + 1
+
+
+def test_a_continued_job_goes_on_where_rows_are_no_longer_in_memory(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(log, "RECENT", 2)
+    for index in range(40):
+        path = tmp_path / "new" / f"{index:02}.png"
+        save(photograph(index) if index < 3 else Image.new("RGB", (48, 40), "red"), path)
+    paths = sorted((tmp_path / "new").iterdir())
+    score(run, tmp_path / "new", tmp_path / "once")
+    whole = rows(tmp_path / "once")
+    assert [row["drift"] for row in whole].index(True) < 30
+    (tmp_path / "part").mkdir()
+    for start, end in ((0, 3), (3, 30), (30, 40)):
+        for path in paths[start:end]:
+            path.rename(tmp_path / "part" / path.name)
+        score(run, tmp_path / "part", tmp_path / "out", heatmaps=end != 30)
+    continued = rows(tmp_path / "out")
+    assert [row["drift"] for row in continued] == [row["drift"] for row in whole]
+    numbers = [int(row["picture"][9:15]) for row in continued if row["picture"]]
+    assert numbers == list(range(1, 14))
+
+
+def test_rates_that_cannot_be_leave_nothing_behind(run, new, tmp_path):
+    with pytest.raises(UserError, match=r"false_alarms is 1\.5"):
+        Detectors(run, false_alarms=1.5)
+    command = ("--job=predict", "--workdir", run, "--images", new, "--out", tmp_path / "out")
+    process = launch(*command, "--false_alarms=1.5")
+    assert "false_alarms is 1.5" in process.communicate()[1] and process.returncode == 2
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_was_written_is_not_scored(run, new):

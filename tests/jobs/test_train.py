@@ -1,5 +1,6 @@
 """Whole trainings: what they make, how they continue, what they refuse."""
 
+import gzip
 import json
 import shutil
 
@@ -118,3 +119,20 @@ def test_jobs_that_train_nothing_do_not_ask_for_a_batch_that_can_be_shared(own_i
     odd.update(detector="knn")
     odd.knn.coreset_size = 20
     assert only_result(train(odd, tmp_path / "odd"))["metrics"]
+
+
+def test_steps_tell_their_norms_and_those_asked_for_are_traced(own_images, tmp_path):
+    train(small_config(own_images, train__profile=(2, 3)), tmp_path / "traced")
+    train(small_config(own_images), tmp_path / "plain")
+    assert_same_state(final_state(tmp_path / "traced"), final_state(tmp_path / "plain"))
+    run = seed_run(tmp_path / "traced").directory
+    (trace,) = run.glob("plugins/profile/*/*.trace.json.gz")
+    with gzip.open(trace) as file:
+        events = json.load(file)["traceEvents"]
+    steps = {e["args"]["step_num"] for e in events if e.get("name", "").startswith("train")}
+    assert steps == {"2", "3"}
+    assert not (seed_run(tmp_path / "plain").directory / "plugins").exists()
+    for record in read_records(run):
+        assert record["gradient_norm"] > 0
+        assert 0 < record["update_norm"] < record["parameter_norm"]
+        assert 0 <= record["smallest_variance"] < record["largest_variance"]

@@ -2,13 +2,13 @@ import re
 
 import pytest
 
-from dtsnet_jax.report.plots import loss_curves, metric_curves
+from dtsnet_jax.report.plots import metric_curves, step_curves
 
 
 @pytest.mark.parametrize(("first", "last"), [(0.6, 0.02), (0.9, 0.3), (0.05, 0.012), (3, 0.0012)])
 def test_the_label_beside_the_axis_lies_on_the_picture(first, last):
     records = [{"step": 1, "loss": first}, {"step": 2, "loss": last}]
-    assert left_of_label(loss_curves({"bottle": records})) > 8
+    assert left_of_label(step_curves("loss", {"bottle": records}, "loss")) > 8
 
 
 def test_so_does_that_of_metrics_with_long_numbers():

@@ -92,6 +92,9 @@ def test_the_newest_of_very_many_photographs_are_called_so(tmp_path):
     page = written(tmp_path, rows, earlier=20_000, parts=detector(100))
     assert "The newest 3 photographs" in page.text
     assert "20,000 were scored before these" in page.text
+    drifted = [row(i, drift=True) for i in range(3)]
+    assert "from before '" in written(tmp_path, drifted, earlier=1, parts=detector(100)).text
+    assert "from before '" not in written(tmp_path, drifted, parts=detector(100)).text
 
 
 def test_the_most_anomalous_photographs_come_first_with_their_pictures(tmp_path):

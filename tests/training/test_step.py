@@ -90,6 +90,16 @@ def test_a_step_over_two_batches_averages_the_gradients_of_each(network, train_s
     losses = [float(m.loss) for m in (first_metrics, second_metrics)]
     assert float(metrics.loss) == pytest.approx(np.mean(losses), rel=1e-5)
     assert float(metrics.gradient_norm) == pytest.approx(norm(mean), rel=1e-4)
+    weights, before = (list(map(np.asarray, jax.tree.leaves(p))) for p in (ours.params, params))
+    assert float(metrics.parameter_norm) == pytest.approx(norm(weights), rel=1e-5)
+    change = [a - b for a, b in zip(weights, before, strict=True)]
+    assert float(metrics.update_norm) == pytest.approx(norm(change), rel=1e-4)
+    variances = [
+        leaf for path, leaf in jax.tree.leaves_with_path(ours.batch_stats) if path[-1].key == "var"
+    ]
+    assert len(variances) == len(jax.tree.leaves(batch_stats)) / 2
+    assert metrics.smallest_variance == min(leaf.min() for leaf in variances)
+    assert metrics.largest_variance == max(leaf.max() for leaf in variances)
     assert int(ours.step) == 1
     assert_close(ours.batch_stats, second.batch_stats)
     assert all(moved(first.batch_stats, ours.batch_stats))

@@ -1,4 +1,4 @@
-"""When several processes ask each other whether to save and to end."""
+"""When training ends early, and when processes ask each other whether to save and to end."""
 
 import itertools
 from types import SimpleNamespace
@@ -11,6 +11,8 @@ from dtsnet_jax.devices import processes
 from dtsnet_jax.errors import Interrupted, UserError
 from dtsnet_jax.training import watch
 from dtsnet_jax.training.interruption import Interruption
+from dtsnet_jax.training.progress import METRICS_FILE
+from dtsnet_jax.training.step import StepMetrics
 from dtsnet_jax.training.watch import Watch
 
 
@@ -24,14 +26,14 @@ def asked(monkeypatch):
     return asking
 
 
-def watched(monkeypatch, *, step_seconds, log_every, signal=None):
+def watched(monkeypatch, directory, *, step_seconds, log_every, signal=None):
     """A watch that saves nothing but at the end, while each step takes so long."""
     clock = itertools.count(0, step_seconds)
     monkeypatch.setattr(watch.time, "monotonic", lambda: now[0])
     now = [next(clock)]
     schedule = SimpleNamespace(checkpoint_minutes=1e9, log_every=log_every)
     made = Watch(
-        None,
+        SimpleNamespace(directory=directory),
         schedule,
         mock.Mock(),
         mock.Mock(),
@@ -53,22 +55,22 @@ def watched(monkeypatch, *, step_seconds, log_every, signal=None):
     ("step_seconds", "log_every", "times"), [(10, 50, 60), (1, 50, 12), (0.01, 20, 3)]
 )
 def test_processes_ask_every_few_seconds_and_when_they_record(
-    step_seconds, log_every, times, asked, monkeypatch
+    step_seconds, log_every, times, asked, monkeypatch, tmp_path
 ):
-    steps = watched(monkeypatch, step_seconds=step_seconds, log_every=log_every)
+    steps = watched(monkeypatch, tmp_path, step_seconds=step_seconds, log_every=log_every)
     for _ in itertools.takewhile(lambda step: step < 60, steps):
         pass
     assert asked.call_count / 2 == pytest.approx(times, abs=1)
 
 
-def test_a_signal_ends_slow_steps_before_a_scheduler_loses_patience(asked, monkeypatch):
+def test_a_signal_ends_slow_steps_before_a_scheduler_loses_patience(asked, monkeypatch, tmp_path):
     with pytest.raises(Interrupted):
-        next(watched(monkeypatch, step_seconds=10, log_every=50, signal=15))
+        next(watched(monkeypatch, tmp_path, step_seconds=10, log_every=50, signal=15))
 
 
-def test_the_next_question_comes_when_the_first_process_says(asked, monkeypatch):
+def test_the_next_question_comes_when_the_first_process_says(asked, monkeypatch, tmp_path):
     monkeypatch.setattr(watch, "agreed", lambda seconds: 7.0)
-    steps = watched(monkeypatch, step_seconds=10, log_every=50)
+    steps = watched(monkeypatch, tmp_path, step_seconds=10, log_every=50)
     counts = [asked.call_count for _ in itertools.takewhile(lambda step: step < 9, steps)]
     assert counts == [2] * 7 + [4]
 
@@ -88,3 +90,34 @@ def test_what_one_process_refuses_is_refused_by_all(monkeypatch):
         processes.together(lambda: "made")
     with pytest.raises(UserError, match="no room"):
         processes.together(mock.Mock(side_effect=UserError("no room")))
+
+
+def settle(directory, losses):
+    """The step at which training ends that has such losses, None where it does not."""
+    run = SimpleNamespace(directory=directory, name="parts, seed 0")
+    schedule = SimpleNamespace(log_every=10, learning_rate=0.5)
+    made = Watch(run, schedule, None, mock.Mock(), None, first_step=0, recorded=())
+    for step, loss in enumerate(losses, start=1):
+        try:
+            made.add(step, StepMetrics(loss, 1.0, 1.0, 1.0, 0.0, 1.0))
+            made.settle()
+        except UserError as error:
+            assert "learns nothing" in str(error) and "lower --config.train.learning_rate" in str(
+                error
+            )
+            return step
+    return None
+
+
+def test_training_whose_loss_does_not_fall_below_where_it_began_ends(tmp_path):
+    falling = [3.0 / (1 + 0.01 * step) for step in range(300)]
+    assert settle(tmp_path, falling) is None
+    assert settle(tmp_path, [3.0] * 300) == 100
+    assert settle(tmp_path, falling[:200] + [3.1] * 100) == 230  # most of the last 50, at a record
+    assert settle(tmp_path, falling[:200] + [3.1] * 20 + falling[220:]) is None
+
+
+def test_training_that_is_continued_remembers_where_it_began(tmp_path):
+    assert settle(tmp_path, [1.0] + [2.9] * 9 + [2.0] * 290) is None
+    (tmp_path / METRICS_FILE).write_text('{"step": 10, "loss": 1.5}\n')
+    assert settle(tmp_path, [1.0] + [2.9] * 9 + [2.0] * 290) == 100
