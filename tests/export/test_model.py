@@ -1,0 +1,67 @@
+"""The ONNX model answers as JAX does, for every network and every way of scoring."""
+
+import jax
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from dtsnet_jax.config import image_shape
+from dtsnet_jax.detectors.learner import build_learner, scoring_options
+from dtsnet_jax.devices.mesh import data_mesh
+from dtsnet_jax.evaluation.scoring import mean_of_largest
+from dtsnet_jax.export.model import build_model
+from dtsnet_jax.prediction.drift import oddness
+from dtsnet_jax.weights.teacher import restore_teacher
+from tests.export.detectors import draw_detector
+
+BACKBONES = ("resnet18", "resnet34", "resnet50", "wide_resnet50_2", "efficientnet_lite0")
+PLAIN = {"student__bottleneck": "rd", "student__reconstruction": False}
+NEIGHBOURS = {"knn__levels": (1, 3)}
+VARIANTS = {
+    **{name: {"encoder__name": name, "data__image_size": 64} for name in BACKBONES},
+    "plain": PLAIN,
+    "plain fusion": {"student__reconstruction": False},
+    "plain bottleneck of blocks with three convolutions": PLAIN | {"encoder__name": "tiny_wide"},
+    "calibrated": {"scoring__calibrate": True},
+    "two levels": {"scoring__levels": (3, 1)},
+    "no smoothing": {"scoring__smoothing": 0.0},
+    "rectangle": {"data__image_size": (64, 96)},
+    "mean of the largest": {"scoring__top_share": 0.05},
+    "neighbours": {"detector": "knn"},
+    "neighbours, other levels": {"detector": "knn", **NEIGHBOURS, "data__image_size": (32, 64)},
+    "neighbours, one level": {"detector": "knn", "knn__levels": (2,)},
+    "both": {"detector": "student+knn", "scoring__calibrate": True},
+}
+
+
+def answer(saved, images):
+    """What JAX says."""
+    config = saved.config
+    teacher = restore_teacher(
+        config.encoder.name, saved.parts["teacher"], data_mesh(), dtype=None, digest=""
+    )
+    learner, scoring = build_learner(config, teacher), scoring_options(config)
+    return jax.tree.map(np.asarray, learner.answer(saved.parts, images, scoring))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_model_answers_as_jax_does(variant):
+    saved = draw_detector(**VARIANTS[variant])
+    size, share = image_shape(saved.config), saved.config.scoring.top_share
+    images = np.random.default_rng(1).integers(0, 256, (3, *size, 3), np.uint8)
+    expected = answer(saved, images)
+    model = build_model(saved)
+    onnx.checker.check_model(model, full_check=True)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    names = [output.name for output in session.get_outputs()]
+    maps, features, scores = session.run(names, {"images": images})
+    assert names == ["maps", "features", "scores"] and maps.dtype == np.float32
+    np.testing.assert_allclose(maps, expected.maps, atol=2e-5 * expected.maps.max())
+    np.testing.assert_allclose(
+        scores, [mean_of_largest(one, share) for one in expected.maps], rtol=2e-5
+    )
+    odd = oddness(expected.features, saved.calibration.usual)
+    np.testing.assert_allclose(np.square(features).mean(axis=1), odd, rtol=1e-3)
+    (alone,) = session.run(["maps"], {"images": images[1:2]})
+    np.testing.assert_allclose(alone[0], maps[1], atol=2e-5 * expected.maps.max())
