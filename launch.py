@@ -22,22 +22,31 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; runs/NAME
 _JOB = flags.DEFINE_enum(
     "job",
     "train",
-    ["prepare", "preview", "train", "evaluate", "ensemble", "report", "predict"],
+    ["prepare", "preview", "train", "evaluate", "ensemble", "report", "predict", "export"],
     "prepare the data, preview the synthesis, train (and evaluate), evaluate a trained run, "
-    "average its seeds, merge the results of several launches into one report, or score new "
-    "photographs.",
+    "average its seeds, merge the results of several launches into one report, score new "
+    "photographs, or export a detector for machines without JAX.",
 )
 _IMAGES = flags.DEFINE_string(
-    "images", None, "predict: a file, a directory, a pattern, or - for paths from standard input."
+    "images",
+    None,
+    "predict: a file, a directory, a pattern, or - for paths from standard input; export: what to "
+    "compare the export on, images of the run if not given.",
 )
 _OUT = flags.DEFINE_string(
-    "out", None, "predict: where to write; WORKDIR/predictions if not given."
+    "out",
+    None,
+    "predict: where to write, WORKDIR/predictions if not given; export: the folder to write.",
 )
-_CATEGORY = flags.DEFINE_string("category", None, "predict: which one of a run with several.")
+_CATEGORY = flags.DEFINE_string(
+    "category", None, "predict, export: which one of a run with several."
+)
 _FALSE_ALARMS = flags.DEFINE_float(
-    "false_alarms", None, "predict: in place of the run's threshold.false_alarms."
+    "false_alarms", None, "predict, export: in place of the run's threshold.false_alarms."
 )
-_REVIEW = flags.DEFINE_float("review", None, "predict: in place of the run's threshold.review.")
+_REVIEW = flags.DEFINE_float(
+    "review", None, "predict, export: in place of the run's threshold.review."
+)
 _WATCH = flags.DEFINE_bool("watch", False, "predict: go on with images that appear in a directory.")
 _SORT = flags.DEFINE_enum(
     "sort", "", ["", "copy", "move"], "predict: images into OUT/OK, OUT/review, OUT/NG, OUT/error."
@@ -61,9 +70,10 @@ def run_job() -> None:
     if not jax.config.jax_compilation_cache_dir:  # unless the environment names one
         jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    if _JOB.value == "predict":
+    if _JOB.value in WITH_DETECTORS:
         choose_cpu_convolutions()
-        _predict()
+        _refuse_config()
+        WITH_DETECTORS[_JOB.value]()
         return
     if _CONFIG.value is None and (_WORKDIR.value is None or _JOB.value not in OF_A_RUN):
         raise UserError("--config is missing; try --config configs/demo.py, or see README.md.")
@@ -82,11 +92,6 @@ def _predict() -> None:
     if _WORKDIR.value is None or _IMAGES.value is None:
         missing = "--workdir" if _WORKDIR.value is None else "--images"
         raise UserError(f"{missing} is missing; try --job=predict --workdir=RUN --images=DIR.")
-    if _CONFIG.value is not None:
-        raise UserError(
-            "--config is given, but --job=predict goes by the run; leave it out, and set limits "
-            "with --false_alarms and --review."
-        )
     if _WATCH.value and _FAIL_ON_NG.value:
         raise UserError("--fail_on_ng needs an end, which --watch has not; leave one of them out.")
     workdir = Path(_WORKDIR.value)
@@ -107,6 +112,33 @@ def _predict() -> None:
     counts = predict(detectors, options)
     if _FAIL_ON_NG.value and counts["NG"]:
         sys.exit(3)
+
+
+def _export() -> None:
+    from dtsnet_jax.jobs.export import export
+    from dtsnet_jax.prediction.saved import choose_detector
+
+    if _WORKDIR.value is None or _OUT.value is None:
+        missing = "--workdir" if _WORKDIR.value is None else "--out"
+        raise UserError(f"{missing} is missing; try --job=export --workdir=RUN --out=DIR.")
+    choice = choose_detector(
+        Path(_WORKDIR.value),
+        category=_CATEGORY.value,
+        false_alarms=_FALSE_ALARMS.value,
+        review=_REVIEW.value,
+    )
+    export(choice, Path(_OUT.value), images=_IMAGES.value)
+
+
+def _refuse_config() -> None:
+    if _CONFIG.value is not None:
+        raise UserError(
+            f"--config is given, but --job={_JOB.value} goes by the run; leave it out, and set "
+            "limits with --false_alarms and --review."
+        )
+
+
+WITH_DETECTORS = {"predict": _predict, "export": _export}  # jobs that need no configuration
 
 
 def main(_: list[str]) -> None:

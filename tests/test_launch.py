@@ -32,6 +32,8 @@ MISTAKES = {
     "no images": (["--config=configs/folder.py"], "data.root"),
     "no run": (["--job=evaluate", "--workdir=/nowhere"], "/nowhere"),
     "no configuration": ([], "--config"),
+    "an export to nowhere": (["--job=export"], "--out"),
+    "an export with a configuration": (["--job=export", "--config=configs/demo.py"], "--config"),
     "one of several processes": (["--config=configs/demo.py", "--process=1"], "--coordinator"),
 }
 

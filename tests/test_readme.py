@@ -26,10 +26,12 @@ def test_the_readmes_three_lines_score_a_photograph(tmp_path, monkeypatch, capsy
     assert (tmp_path / "heat.png").is_file()
 
 
-def test_scoring_imports_neither_tensorflow_nor_matplotlib():
+def test_scoring_imports_neither_tensorflow_nor_matplotlib_nor_onnx():
     code = (
         "import sys, dtsnet_jax; assert 'jax' not in sys.modules; from dtsnet_jax import Detector; "
-        "print([name for name in ('tensorflow', 'matplotlib', 'orbax') if name in sys.modules])"
+        "print([name for name in ('tensorflow', 'matplotlib', 'orbax') if name in sys.modules]); "
+        "import dtsnet_jax.jobs.predict; "
+        "print([name for name in ('onnx', 'onnxruntime') if name in sys.modules])"
     )
     printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert printed.stdout.strip() == "[]", printed.stderr
+    assert printed.stdout.split() == ["[]", "[]"], printed.stderr

@@ -20,14 +20,7 @@ def chosen_catalogs(config: ConfigDict) -> list[Catalog]:
       UserError: an unknown name or category, a wrong root, missing files, a mask that cannot be
         used (which would otherwise be found only after training).
     """
-    catalogs = read_catalogs(
-        config.data.name,
-        config.data.root,
-        config.data.category,
-        held_back=config.data.held_back,
-        held_back_by=config.data.held_back_by,
-    )
-    catalogs = [_calibrated(catalog, config) for catalog in catalogs]
+    catalogs = listed_catalogs(config)
     if config.data.shard:
         index, count = parse_shard(config.data.shard)
 
@@ -36,6 +29,22 @@ def chosen_catalogs(config: ConfigDict) -> list[Catalog]:
 
         catalogs = share_catalogs(catalogs, count, visits)[index]
     return [_inspected(catalog, config) for catalog in catalogs]
+
+
+def listed_catalogs(config: ConfigDict) -> list[Catalog]:
+    """Lists the images of all categories that are chosen; nothing is opened.
+
+    Raises:
+      UserError: an unknown name or category, a wrong root, missing files.
+    """
+    catalogs = read_catalogs(
+        config.data.name,
+        config.data.root,
+        config.data.category,
+        held_back=config.data.held_back,
+        held_back_by=config.data.held_back_by,
+    )
+    return [_calibrated(catalog, config) for catalog in catalogs]
 
 
 def _calibrated(catalog: Catalog, config: ConfigDict) -> Catalog:

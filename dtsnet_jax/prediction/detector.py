@@ -10,18 +10,12 @@ import numpy as np
 from dtsnet_jax.detectors.ensemble import MEMBERS, mean_answer
 from dtsnet_jax.detectors.learner import build_learner, compute_dtype, scoring_options
 from dtsnet_jax.devices.mesh import data_mesh, map_batches, replicate
-from dtsnet_jax.errors import UserError
 from dtsnet_jax.inputs.options import pixel_options
 from dtsnet_jax.prediction.drift import oddness
 from dtsnet_jax.prediction.limits import find_limits, p_values
 from dtsnet_jax.prediction.photographs import Opened, Opener, Scored, Source, score_photographs
 from dtsnet_jax.prediction.prediction import Prediction, find_regions
-from dtsnet_jax.prediction.saved import (
-    Choice,
-    SavedDetector,
-    choose_detectors,
-    read_detector,
-)
+from dtsnet_jax.prediction.saved import Choice, SavedDetector, choose_detector, read_detector
 from dtsnet_jax.weights.teacher import restore_teacher
 
 FEW = (1, 4)  # that are not filled up to a batch
@@ -100,15 +94,9 @@ class Detector:
         Raises:
           UserError: there is no such detector, or the rates cannot be.
         """
-        choices = choose_detectors(
+        choice = choose_detector(
             Path(path), category=category, seed=seed, false_alarms=false_alarms, review=review
         )
-        if len(choices) > 1:
-            raise UserError(
-                f"'{path}' has the categories {', '.join(choices)}; name the one that the "
-                "photographs are of."
-            )
-        (choice,) = choices.values()
         return cls.chosen(choice)
 
     @classmethod
@@ -187,12 +175,12 @@ class Detector:
             unusual=unusual,
             clipped=photograph.clipped,
             _placement=scored.placement,
-            _scale=self._scale,
+            _scale=self.scale,
             _open=photograph.image,
         )
 
     @property
-    def _scale(self) -> tuple[float, float]:
+    def scale(self) -> tuple[float, float]:
         """The scores of the coldest and the hottest colour, between which the limit is halfway."""
         middle = self.calibration.highest if self._peaks is None else self._peaks.reject.score
         cold = self.calibration.typical

@@ -63,6 +63,21 @@ def oddness(features: np.ndarray, usual: Usual) -> np.ndarray:
     return (centered @ usual.precision * centered).mean(axis=1, dtype=np.float64)
 
 
+class DriftRule(NamedTuple):
+    """What a ``DriftTest`` goes by.
+
+    Attributes:
+      odd_below: a photograph is odd whose p-value is smaller.
+      if_odd, if_usual: by how much a photograph changes the evidence, which is never below 0.
+      threshold: the most evidence there is, which raises the alarm.
+    """
+
+    odd_below: float
+    if_odd: float
+    if_usual: float
+    threshold: float
+
+
 class DriftTest:
     """Raises an alarm when more photographs look odd than good parts can explain.
 
@@ -83,6 +98,7 @@ class DriftTest:
     Nothing need be saved: the p-values of before, fed again, restore every attribute.
 
     Attributes:
+      rule: what it goes by.
       tolerated: the rate of odd photographs up to which the above holds.
       changed: the rate that it is tested against.
       shortest: how many odd photographs in a row raise the alarm: few calibration images need many.
@@ -105,14 +121,17 @@ class DriftTest:
         n = calibration_images
         if n < 1:
             raise ValueError(f"drift is told by 1 calibration image or more, found {n}")
-        self._ranks, self._odd_ranks = n + 1, max(1, int(LOW * (n + 1)))
-        bound = float(special.betaincinv(self._odd_ranks, n + 1 - self._odd_ranks, CONFIDENCE))
+        odd_ranks = max(1, int(LOW * (n + 1)))
+        bound = float(special.betaincinv(odd_ranks, n + 1 - odd_ranks, CONFIDENCE))
         self.tolerated = DEFECTIVE + (1 - DEFECTIVE) * bound
         self.changed = (self.tolerated + 1) / 2
-        self._if_odd = math.log(self.changed / self.tolerated)
-        self._if_usual = math.log((1 - self.changed) / (1 - self.tolerated))
-        self._threshold = math.log(run_length)
-        self.shortest = math.ceil(self._threshold / self._if_odd)
+        self.rule = DriftRule(
+            odd_below=(odd_ranks + 0.5) / (n + 1),
+            if_odd=math.log(self.changed / self.tolerated),
+            if_usual=math.log((1 - self.changed) / (1 - self.tolerated)),
+            threshold=math.log(run_length),
+        )
+        self.shortest = math.ceil(self.rule.threshold / self.rule.if_odd)
         self._evidence, self._photographs = 0.0, 0
         self.alarmed, self.since = False, None
 
@@ -131,15 +150,15 @@ class DriftTest:
         """
         if not 0 < p_value <= 1:
             raise ValueError(f"a p-value lies above 0 and at most at 1, found {p_value}")
-        odd = p_value * self._ranks < self._odd_ranks + 0.5
+        rule = self.rule
         if self._evidence == 0:
             self.since = self._photographs
-        evidence = self._evidence + (self._if_odd if odd else self._if_usual)
-        self._evidence = min(max(evidence, 0.0), self._threshold)
+        step = rule.if_odd if p_value < rule.odd_below else rule.if_usual
+        self._evidence = min(max(self._evidence + step, 0.0), rule.threshold)
         self._photographs += 1
         if self._evidence == 0:
             self.alarmed, self.since = False, None
-        elif self._evidence == self._threshold:
+        elif self._evidence == rule.threshold:
             self.alarmed = True
         return self.alarmed
 

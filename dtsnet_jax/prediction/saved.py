@@ -253,3 +253,17 @@ def choose_detectors(
         check_rates(alarms, looked_at)
         chosen[name] = Choice(file, header["about"]["fingerprint"], alarms, looked_at)
     return chosen
+
+
+def choose_detector(path: Path, **wanted: Any) -> Choice:
+    """Chooses the only detector of a run that is wanted; its arguments are ``choose_detectors``'s.
+
+    Raises:
+      UserError: there is none, or one of several categories.
+    """
+    choices = choose_detectors(path, **wanted)
+    if len(choices) > 1:
+        raise UserError(
+            f"'{path}' has the categories {', '.join(choices)}; name the one that is wanted."
+        )
+    return next(iter(choices.values()))

@@ -31,6 +31,22 @@ def cache_directory() -> Path:
     return Path(os.environ.get("DTSNET_JAX_CACHE", Path.home() / ".cache" / "dtsnet_jax"))
 
 
+def licence_of(backbone_name: str, weights: str) -> str:
+    """What may be done with a backbone's weights, in a sentence.
+
+    Args:
+      backbone_name: a key of ``BACKBONES``.
+      weights: as for ``find_weights``.
+    """
+    if weights != "imagenet":
+        return "a file of your own, whose licence is not known here."
+    if backbone_name == "efficientnet_lite0":
+        licence = "EfficientNet-Lite0's, Apache-2.0"
+    else:
+        licence = "torchvision's, BSD-3-Clause"
+    return f"{licence}; trained on ImageNet, whose images are for non-commercial research."
+
+
 def find_weights(backbone_name: str, weights: str) -> Path:
     """Returns the path of a backbone's weights file, fetching it first where need be.
 
