@@ -43,15 +43,15 @@ def add_distances(
             scales = np.array([1, 1, factor, factor], np.float32)
             pooled = graph.add("Resize", pooled, "", scales, mode="linear")
         parts.append(pooled)
-    joined = graph.add("Concat", *parts, axis=1)
-    vectors = graph.add("Reshape", joined, np.array([0, bank.shape[1], -1]))
+    # Positions first: minima over the last axis are found many times faster.
+    joined = graph.add("Transpose", graph.add("Concat", *parts, axis=1), perm=[0, 2, 3, 1])
+    vectors = graph.add("Reshape", joined, np.array([-1, bank.shape[1]]))
     squares = np.square(bank, dtype=np.float64).sum(axis=1)
-    products = graph.add("MatMul", -2.0 * bank, vectors)
-    nearest = graph.add("Add", products, squares[:, None])
-    nearest = graph.add("ReduceMin", nearest, np.array([1]), keepdims=1)
+    products = graph.add("Gemm", vectors, -2.0 * bank.T, squares)
+    nearest = graph.add("ReduceMin", products, np.array([1]), keepdims=1)
     nearest = graph.add("Add", nearest, _sum_channels(graph, graph.add("Mul", vectors, vectors)))
     distances = graph.add("Sqrt", graph.add("Relu", nearest))
-    return graph.add("Reshape", distances, np.array([0, 1, *grid]))
+    return graph.add("Reshape", distances, np.array([-1, 1, *grid]))
 
 
 def add_upsampled(
