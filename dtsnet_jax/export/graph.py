@@ -76,18 +76,18 @@ class Graph:
 def convolve(graph: Graph, x: str, conv: Convolution, norm: nnx.BatchNorm | None = None) -> str:
     """A convolution of any of the kinds, with the BatchNorm that follows it."""
     if isinstance(conv, TransposedConvolution):
-        kernel = _float64(conv.conv.kernel)
+        kernel = np.asarray(conv.conv.kernel[...])
         channels_in, channels_out = kernel.shape[2], kernel.shape[3] // 4
         kernel, bias = _folded(kernel.reshape(channels_in, 2, 2, channels_out), 0.0, norm)
         kernel = kernel.transpose(0, 3, 1, 2)
         return graph.add("ConvTranspose", x, kernel, bias, strides=[2, 2])
     if isinstance(conv, DepthwiseConvolution):
-        kernel, bias = _folded(_float64(conv.kernel), 0.0, norm)
+        kernel, bias = _folded(np.asarray(conv.kernel[...]), 0.0, norm)
         kernel, strides = kernel.transpose(2, 0, 1)[:, None], (conv.stride, conv.stride)
         padding = {"auto_pad": "SAME_UPPER", "group": len(kernel)}
     else:
         bias = 0.0 if conv.bias is None else _float64(conv.bias)
-        kernel, bias = _folded(_float64(conv.kernel), bias, norm)
+        kernel, bias = _folded(np.asarray(conv.kernel[...]), bias, norm)
         kernel, strides = kernel.transpose(3, 2, 0, 1), np.broadcast_to(conv.strides, 2).tolist()
         padding = {"auto_pad": "SAME_UPPER"}
         if conv.padding != "SAME":
@@ -103,7 +103,9 @@ def _folded(
     if norm is None:
         return kernel, np.broadcast_to(bias, kernel.shape[-1:])
     factor = _float64(norm.scale) / np.sqrt(_float64(norm.var) + norm.epsilon)
-    return kernel * factor, _float64(norm.bias) + (bias - _float64(norm.mean)) * factor
+    return kernel * factor.astype(np.float32), _float64(norm.bias) + (
+        bias - _float64(norm.mean)
+    ) * factor
 
 
 def _float64(variable: nnx.Variable) -> np.ndarray:

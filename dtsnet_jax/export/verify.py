@@ -45,14 +45,17 @@ def choose_photographs(saved: SavedDetector, images: str | None) -> tuple[str, P
 
 
 def _images_of_run(saved: SavedDetector) -> tuple[str, list[Path]]:
-    """Those that nothing was learned from, if there are any; none where they are gone."""
+    """Those that nothing was learned from; none where they are gone.
+
+    Where training images lie in the bank of the neighbours, distances are 0 but for rounding.
+    """
     data = saved.config.data
     if not data.root and data.name != "elpv":  # would be downloaded
         return "", []
     with suppress(UserError, OSError):
         for catalog in listed_catalogs(saved.config):
             if catalog.category == saved.about["category"]:
-                for what in ("calibration", "test", "train"):
+                for what in ("calibration", "test"):
                     if samples := getattr(catalog, what):
                         return f"{what} images", [sample.path for sample in samples]
     return "", []
@@ -103,7 +106,7 @@ def compare(folder: Path, detector: Detector, photographs: Photographs, source: 
             raise UserError(
                 f"the exported model's {name} differ from those of JAX by up to {relative:.1e} of "
                 f"the largest value on {len(photographs)} photographs ({source}), expected at most "
-                f"{TOLERANCE:.0e}; nothing was written: use --job=predict on this machine, and "
-                "report what 'pip freeze' says."
+                f"{TOLERANCE:.0e}; nothing was written: compare on photographs that were not "
+                "trained on with --images=DIR, or use --job=predict."
             )
     return verified

@@ -51,9 +51,7 @@ def test_the_model_answers_as_jax_does(variant):
     size, share = image_shape(saved.config), saved.config.scoring.top_share
     images = np.random.default_rng(1).integers(0, 256, (3, *size, 3), np.uint8)
     expected = answer(saved, images)
-    model = build_model(saved)
-    onnx.checker.check_model(model, full_check=True)
-    session = onnxruntime.InferenceSession(model.SerializeToString())
+    session = onnxruntime.InferenceSession(build_model(saved).SerializeToString())
     names = [output.name for output in session.get_outputs()]
     maps, features, scores = session.run(names, {"images": images})
     assert names == ["maps", "features", "scores"] and maps.dtype == np.float32
@@ -65,3 +63,11 @@ def test_the_model_answers_as_jax_does(variant):
     np.testing.assert_allclose(np.square(features).mean(axis=1), odd, rtol=1e-3)
     (alone,) = session.run(["maps"], {"images": images[1:2]})
     np.testing.assert_allclose(alone[0], maps[1], atol=2e-5 * expected.maps.max())
+
+
+@pytest.mark.parametrize("variant", ["calibrated", "both", "mean of the largest"])
+def test_the_model_is_valid_for_runtimes_that_are_stricter(variant):
+    model = build_model(draw_detector(**VARIANTS[variant]))
+    onnx.checker.check_model(model, full_check=True)
+    transposed = [node for node in model.graph.node if node.op_type == "Transpose"]
+    assert len(transposed) == 1 + (variant == "both")  # of images, and for neighbours
