@@ -6,8 +6,11 @@ from typing import Any
 import numpy as np
 import onnx
 from flax import nnx
+from ml_collections import ConfigDict
 
 from dtsnet_jax.config import image_shape
+from dtsnet_jax.detectors.ensemble import MEMBERS
+from dtsnet_jax.detectors.fitted import Parts
 from dtsnet_jax.detectors.learner import scoring_options
 from dtsnet_jax.export.graph import Graph
 from dtsnet_jax.export.maps import (
@@ -57,19 +60,27 @@ def build_model(saved: SavedDetector) -> onnx.ModelProto:
 
 
 def _add_maps(graph: Graph, teacher: Levels, saved: SavedDetector) -> str:
-    """The sum of all maps, (batch, 1, height, width)."""
-    config, parts = saved.config, saved.parts
+    """The sum of all maps, of several members their mean, (batch, 1, height, width)."""
+    members = saved.parts.get(MEMBERS, {0: saved.parts}).values()
+    maps = [one for parts in members for one in _member_maps(graph, teacher, saved.config, parts)]
+    total, *others = maps
+    for one in others:
+        total = graph.add("Add", total, one)
+    return graph.add("Div", total, np.float32(len(members))) if len(members) > 1 else total
+
+
+def _member_maps(graph: Graph, teacher: Levels, config: ConfigDict, parts: Parts) -> list[str]:
+    """The maps of the student's levels and of the neighbours, each divided by its unit."""
     scoring, size = scoring_options(config), image_shape(config)
     units = np.asarray(parts.get("units", (1.0, 1.0)), np.float64)
     grids = {level: (size[0] // stride, size[1] // stride) for level, stride in STRIDES.items()}
-    maps = []
 
-    def add(level_map: str, level: int, unit: float) -> None:
-        upsampled = add_upsampled(
+    def upsampled(level_map: str, level: int, unit: float) -> str:
+        return add_upsampled(
             graph, level_map, grids[level], size, smoothing=scoring.smoothing, unit=unit
         )
-        maps.append(upsampled)
 
+    maps = []
     if "student" in parts:
         fields = config.student.to_dict()
         student = _filled(
@@ -81,15 +92,13 @@ def _add_maps(graph: Graph, teacher: Levels, saved: SavedDetector) -> str:
         scales = np.asarray(parts["scales"], np.float64)
         for level in scoring.levels:
             level_map = add_level_map(graph, teacher[level - 1], reconstructed[level - 1])
-            add(level_map, level, units[0] * scales[level - 1])
+            maps.append(upsampled(level_map, level, units[0] * scales[level - 1]))
     if "bank" in parts:
         levels = tuple(sorted(config.knn.levels))
         bank = np.asarray(parts["bank"])
-        add(add_distances(graph, teacher, bank, levels, grids[levels[0]]), levels[0], units[1])
-    total, *others = maps
-    for one in others:
-        total = graph.add("Add", total, one)
-    return total
+        distances = add_distances(graph, teacher, bank, levels, grids[levels[0]])
+        maps.append(upsampled(distances, levels[0], units[1]))
+    return maps
 
 
 def _filled(build: Callable[[], nnx.Module], *arrays: Any) -> nnx.Module:

@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 
 from dtsnet_jax.config import image_shape
+from dtsnet_jax.detectors.ensemble import MEMBERS
 from dtsnet_jax.detectors.learner import build_learner, scoring_options
 from dtsnet_jax.devices.mesh import data_mesh
 from dtsnet_jax.evaluation.scoring import mean_of_largest
@@ -71,3 +72,16 @@ def test_the_model_is_valid_for_runtimes_that_are_stricter(variant):
     onnx.checker.check_model(model, full_check=True)
     transposed = [node for node in model.graph.node if node.op_type == "Transpose"]
     assert len(transposed) == 1 + (variant == "both")  # of images, and for neighbours
+
+
+def test_an_ensemble_answers_with_the_mean_of_its_members():
+    saved = draw_detector(detector="student+knn")
+    first = {name: part for name, part in saved.parts.items() if name != "teacher"}
+    second = first | {"bank": 0.5 * first["bank"], "units": np.array([0.2, 0.9], np.float32)}
+    parts = {"teacher": saved.parts["teacher"], MEMBERS: {0: first, 1: second}}
+    images = np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    members = [answer(saved._replace(parts=saved.parts | one), images) for one in (first, second)]
+    expected = np.mean([one.maps for one in members], axis=0)
+    model = build_model(saved._replace(parts=parts)).SerializeToString()
+    (maps,) = onnxruntime.InferenceSession(model).run(["maps"], {"images": images})
+    np.testing.assert_allclose(maps, expected, atol=2e-5 * expected.max())
