@@ -1,206 +1,157 @@
 """Reads state dicts of PyTorch and safetensors files into NumPy, without PyTorch.
 
-A ``.pth`` file is a pickle. It is read by an unpickler that knows the names of tensors and
-storages, all stand-ins defined here; any other name is refused before anything of the file has run.
+A ``.pth`` file is a pickle with storages beside it; ``dtsnet_jax.weights.pickles`` reads the pickle
+without running anything. Its records say where tensors lie; they become arrays here, at the end,
+by NumPy's constructor, which refuses what reaches beyond the bytes that are there.
 """
 
-import collections
-import pickle
+import io
 import struct
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
-import ml_dtypes
 import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from dtsnet_jax.errors import UserError
+from dtsnet_jax.errors import UserError, first_line
+from dtsnet_jax.weights.pickles import Storage, Tensor, read_pickle
 
-_STORAGE_DTYPES = {
-    "DoubleStorage": np.dtype("<f8"),
-    "FloatStorage": np.dtype("<f4"),
-    "HalfStorage": np.dtype("<f2"),
-    "BFloat16Storage": np.dtype(ml_dtypes.bfloat16),
-    "LongStorage": np.dtype("<i8"),
-    "IntStorage": np.dtype("<i4"),
-    "ShortStorage": np.dtype("<i2"),
-    "CharStorage": np.dtype("i1"),
-    "ByteStorage": np.dtype("u1"),
-    "BoolStorage": np.dtype("?"),
-}
+LARGEST_PICKLE = 16 * 2**20  # bytes; that of a ResNet50 has 45,000
 _LEGACY_MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
+_DAMAGES = (
+    EOFError,
+    KeyError,
+    MemoryError,
+    OSError,
+    OverflowError,
+    RuntimeError,  # of zipfile: encrypted, or of a method that it does not know
+    SafetensorError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+)
 
 
 def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     """Reads every tensor of a weights file.
 
+    Nothing of the file is run, whatever it holds, and no array shows anything but its bytes. Beside
+    the pickle, of at most 16 MiB and a million opcodes, no more memory is taken than the file has
+    bytes: no tensor may have more numbers than its storage, nor the storages more bytes than the
+    file, and entries of a zip archive may not be compressed, which PyTorch's never are.
+
     Args:
       path: a ``.pth``/``.pt`` file in PyTorch's zip or legacy layout, or ``.safetensors``.
 
     Returns:
-      Arrays by name, in the file's order and dtypes (bfloat16 as ``ml_dtypes.bfloat16``).
+      Arrays by name, in the file's order and dtypes (bfloat16 as ``ml_dtypes.bfloat16``); they may
+      be read-only and share memory.
 
     Raises:
-      UserError: the file is missing, damaged, of another format, or its pickle asks for code.
+      UserError: the file is missing, damaged, of another format, beyond these limits, or its pickle
+        asks for code.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"weights file '{path}' does not exist; give the path of a .pth file.")
     try:
         if path.suffix == ".safetensors":
-            content = safetensors.numpy.load_file(path)
+            arrays = safetensors.numpy.load_file(path)
         elif zipfile.is_zipfile(path):
-            content = _read_zip_layout(path)
+            arrays = _read_zip_layout(path)
         else:
-            content = _read_legacy_layout(path)
-    except (
-        AttributeError,
-        EOFError,
-        KeyError,
-        IndexError,
-        OSError,
-        SafetensorError,
-        TypeError,
-        ValueError,
-        pickle.UnpicklingError,
-        struct.error,
-        zipfile.BadZipFile,
-    ) as error:
+            arrays = _read_legacy_layout(path)
+    except _DAMAGES as error:
         raise UserError(
             f"weights file '{path}' cannot be read as a PyTorch state dict or safetensors file "
-            f"({error}); it may be cut short: fetch it again."
+            f"({first_line(error)[:200]}); it may be cut short: fetch it again."
         ) from error
-    tensors = _unwrap(content)
-    if not tensors:
+    if not arrays:
         raise UserError(f"weights file '{path}' holds no tensors; a state dict was expected.")
-    return tensors
+    return arrays
 
 
-def _unwrap(content) -> dict[str, np.ndarray]:
-    """Takes the tensors of a state dict, also from under a checkpoint's key 'state_dict'."""
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict):
-        return {}
-    return {str(k): v for k, v in content.items() if isinstance(v, np.ndarray)}
-
-
-class _StorageType:
-    """Stands for torch.FloatStorage and its kin."""
-
-    def __init__(self, dtype: np.dtype):
-        self.dtype = dtype
-
-
-class _Unpickler(pickle.Unpickler):
-    """Builds NumPy views of storages and nothing else."""
-
-    def __init__(self, file, load_storage):
-        super().__init__(file, encoding="utf-8")
-        self._load_storage = load_storage
-
-    def find_class(self, module: str, name: str):
-        if (module, name) == ("collections", "OrderedDict"):
-            return collections.OrderedDict
-        if module == "torch" and name in _STORAGE_DTYPES:
-            return _StorageType(_STORAGE_DTYPES[name])
-        if module == "torch._utils" and name in ("_rebuild_tensor_v2", "_rebuild_parameter"):
-            return {
-                "_rebuild_tensor_v2": _rebuild_tensor,
-                "_rebuild_parameter": _rebuild_parameter,
-            }[name]
-        raise pickle.UnpicklingError(f"its pickle asks for '{module}.{name}', which is not allowed")
-
-    def persistent_load(self, persistent_id):
-        kind, storage_type, key, _, size = persistent_id[:5]
-        if kind != "storage" or not isinstance(storage_type, _StorageType):
-            raise pickle.UnpicklingError("its pickle refers to something that is no storage")
-        view = persistent_id[5] if len(persistent_id) > 5 else None
-        if view is not None:
-            raise pickle.UnpicklingError("it uses storage views, which are not supported")
-        return self._load_storage(str(key), storage_type.dtype, int(size))
-
-
-def _rebuild_tensor(storage, offset, shape, strides, *_):
-    """torch._utils._rebuild_tensor_v2: a strided view of a flat storage, checked and copied."""
-    if any(s < 0 for s in (offset, *shape, *strides)):
-        raise pickle.UnpicklingError("a tensor has a negative shape, stride or offset")
-    empty = 0 in shape
-    last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
-    if not empty and last >= len(storage):
-        raise pickle.UnpicklingError("a tensor reaches beyond its storage")
-    return _Tensor(storage, offset, tuple(shape), tuple(strides))
-
-
-def _rebuild_parameter(tensor, *_):
-    return tensor
-
-
-class _Tensor:
-    """A tensor whose storage may be filled later: the legacy layout stores the bytes last."""
-
-    def __init__(self, storage, offset, shape, strides):
-        self.storage, self.offset, self.shape, self.strides = storage, offset, shape, strides
-
-    def numpy(self) -> np.ndarray:
-        item = self.storage.itemsize
-        byte_strides = tuple(s * item for s in self.strides)
-        flat = self.storage[self.offset :]
-        return np.lib.stride_tricks.as_strided(flat, self.shape, byte_strides).copy()
-
-
-def _to_numpy(content):
-    if isinstance(content, _Tensor):
-        return content.numpy()
-    if isinstance(content, dict):
-        return {key: _to_numpy(value) for key, value in content.items()}
-    return content
-
-
-def _read_zip_layout(path: Path):
+def _read_zip_layout(path: Path) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(path) as archive:
-        pickles = [n for n in archive.namelist() if n.endswith("/data.pkl") or n == "data.pkl"]
+        names = archive.namelist()
+        pickles = [name for name in names if name.endswith("/data.pkl") or name == "data.pkl"]
         if len(pickles) != 1:
             raise ValueError("the archive has no data.pkl")
         root = pickles[0].removesuffix("data.pkl")
         order = f"{root}byteorder"
-        if order in archive.namelist() and archive.read(order) != b"little":
+        if order in names and _stored(archive, order, LARGEST_PICKLE) != b"little":
             raise ValueError("its bytes are in big-endian order")
-        storages: dict[str, np.ndarray] = {}
-
-        def load_storage(key: str, dtype: np.dtype, size: int) -> np.ndarray:
-            if key not in storages:
-                data = archive.read(f"{root}data/{key}")
-                storages[key] = np.frombuffer(data, dtype, size)
-            return storages[key]
-
-        with archive.open(pickles[0]) as file:
-            return _to_numpy(_Unpickler(file, load_storage).load())
+        program = _stored(archive, pickles[0], LARGEST_PICKLE)
+        tensors = _tensors(read_pickle(io.BytesIO(program)).content)
+        size = path.stat().st_size
+        used = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
+        _check_total(used.values(), size)
+        data = {key: _stored(archive, f"{root}data/{key}", size) for key in used}
+    return {name: _array(tensor, data[tensor.storage.key]) for name, tensor in tensors.items()}
 
 
-def _read_legacy_layout(path: Path):
+def _stored(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    """The content of an archive's entry."""
+    entry = archive.getinfo(name)
+    if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
+        raise ValueError("an entry of the archive is compressed")
+    if entry.file_size > most:
+        raise ValueError(f"an entry of the archive has {entry.file_size} bytes")
+    return archive.read(entry)
+
+
+def _read_legacy_layout(path: Path) -> dict[str, np.ndarray]:
     """Five pickles (magic number, version, system, content, storage keys), then the storages."""
     with path.open("rb") as file:
-        storages: dict[str, np.ndarray] = {}
-
-        def load_storage(key: str, dtype: np.dtype, size: int) -> np.ndarray:
-            if size * dtype.itemsize > path.stat().st_size:
-                raise ValueError("a storage is larger than the file")
-            return storages.setdefault(key, np.zeros(size, dtype))
-
-        def refuse_storage(*_):
-            raise pickle.UnpicklingError("its header refers to a storage")
-
-        header = [_Unpickler(file, refuse_storage).load() for _ in range(3)]
-        if header[0] != _LEGACY_MAGIC_NUMBER:
+        pickles = io.BytesIO(file.read(LARGEST_PICKLE))
+        magic_number, _, _ = (read_pickle(pickles).content for _ in range(3))
+        if magic_number != _LEGACY_MAGIC_NUMBER:
             raise ValueError("it does not begin as PyTorch files do")
-        content = _Unpickler(file, load_storage).load()
-        for key in _Unpickler(file, refuse_storage).load():
-            storage = storages[str(key)]
+        content, storages = read_pickle(pickles)
+        keys = read_pickle(pickles).content
+        if type(keys) is not list or not all(type(key) is str for key in keys):
+            raise ValueError("it does not list its storages")
+        tensors = _tensors(content)
+        used = {tensor.storage.key for tensor in tensors.values()}
+        _check_total((storages[key] for key in keys), path.stat().st_size)
+        file.seek(pickles.tell())
+        data = {}
+        for key in keys:
             (count,) = struct.unpack("<q", file.read(8))
-            data = file.read(storage.nbytes)
-            if count != len(storage) or len(data) != storage.nbytes:
+            if count != storages[key].size:
                 raise ValueError("a storage has another size than announced")
-            storage[:] = np.frombuffer(data, storage.dtype)
-        return _to_numpy(content)
+            if key in used:
+                data[key] = file.read(storages[key].nbytes)
+            else:
+                file.seek(storages[key].nbytes, io.SEEK_CUR)
+    return {name: _array(tensor, data[tensor.storage.key]) for name, tensor in tensors.items()}
+
+
+def _tensors(content: object) -> dict[str, Tensor]:
+    """The tensors of a state dict, also from under a checkpoint's key 'state_dict'."""
+    if type(content) is dict and type(content.get("state_dict")) is dict:
+        content = content["state_dict"]
+    if type(content) is not dict:
+        return {}
+    return {name: value for name, value in content.items() if type(value) is Tensor}
+
+
+def _check_total(storages: Iterable[Storage], size: int) -> None:
+    """Refuses storages with more bytes than the file, which entries that overlap can have."""
+    if sum(storage.nbytes for storage in storages) > size:
+        raise ValueError("its storages are larger than the file")
+
+
+def _array(tensor: Tensor, data: bytes) -> np.ndarray:
+    """A read-only view of a storage's bytes."""
+    storage = tensor.storage
+    if len(data) != storage.nbytes:
+        raise ValueError("a storage has another size than announced")
+    if 0 in tensor.shape:
+        return np.empty(tensor.shape, storage.dtype)
+    item = storage.dtype.itemsize
+    strides = [stride * item for stride in tensor.strides]
+    return np.ndarray(tensor.shape, storage.dtype, data, tensor.offset * item, strides)
