@@ -18,6 +18,7 @@ import pooch
 import psutil
 import requests
 
+from data.forms import Form, find_mismatch
 from dtsnet_jax.errors import UserError, first_line
 
 _PARTIAL = ".partial"
@@ -60,8 +61,12 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def read_json(path: Path) -> dict | None:
+def read_json(path: Path, form: Form) -> dict | None:
     """What a file holds as JSON; None where there is no file.
+
+    Args:
+      path: the file.
+      form: what it has to hold, an object with at least these names.
 
     Raises:
       UserError: it holds something else.
@@ -69,12 +74,16 @@ def read_json(path: Path) -> dict | None:
     if not path.is_file():
         return None
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        damage = f"it is no JSON ({first_line(error)})"
+    else:
+        damage = find_mismatch(content, form)
+    if damage:
         raise UserError(
-            f"'{path}' is damaged, it is no JSON ({first_line(error)}); restore it, or start a new "
-            "run with --workdir=DIR."
-        ) from error
+            f"'{path}' is damaged, {damage}; restore it, or start a new run with --workdir=DIR."
+        )
+    return content
 
 
 def remove(path: Path) -> None:

@@ -40,6 +40,7 @@ MINIMA = {
     "scoring.measure_at": 32,
     "student.noise_scale": 0.0,
 }
+WIDEST = 1000.0  # pixels of smoothing
 SHARES = ("data.held_back", "data.calibration", "train.average_over", "scoring.top_share")
 POSITIVE = ("student.temperature", "train.learning_rate", "train.reconstruction_learning_rate")
 
@@ -63,6 +64,10 @@ def check_config(config: ConfigDict) -> None:
     for field in POSITIVE:
         if get_field(config, field) <= 0:
             raise UserError(f"{field} is {get_field(config, field)}, expected more than 0.")
+    if config.scoring.smoothing > WIDEST:
+        raise UserError(
+            f"scoring.smoothing is {config.scoring.smoothing}, expected {WIDEST} or less."
+        )
     for side in image_shape(config):
         check_divisible("data.image_size", side, 32)
     _check_tiles(config)
@@ -141,7 +146,7 @@ def check_augmentation(config: ConfigDict) -> None:
 def _check_sequences(config: ConfigDict) -> None:
     for field in ("scoring.levels", "knn.levels"):
         levels = tuple(get_field(config, field))
-        if not levels or len(set(levels)) != len(levels) or not set(levels) <= {1, 2, 3}:
+        if not levels or any(levels.count(n) > 1 or n not in (1, 2, 3) for n in levels):
             raise UserError(f"{field} is {levels}, expected some of (1, 2, 3), each once.")
     profile = tuple(config.train.profile)
     if profile and not (len(profile) == 2 and 1 <= profile[0] <= profile[1]):
@@ -150,7 +155,7 @@ def _check_sequences(config: ConfigDict) -> None:
             "(20, 25)."
         )
     seeds = tuple(config.seeds)
-    whole = all(isinstance(seed, int) and seed >= 0 for seed in seeds)
+    whole = all(type(seed) is int and seed >= 0 for seed in seeds)
     if not seeds or not whole or len(set(seeds)) != len(seeds):
         raise UserError(f"seeds is {seeds}, expected whole numbers from 0 on, each once.")
     if config.protocol == "best_on_test" and config.detector == "knn":
@@ -164,10 +169,11 @@ def _check_sequences(config: ConfigDict) -> None:
             "choose from; set --config.train.evaluate_every=10."
         )
     masks = tuple(config.synthesis.masks)
-    if not masks or not set(masks) <= set(MASK_KINDS):
+    if not masks or not all(mask in MASK_KINDS for mask in masks):
         raise UserError(f"synthesis.masks is {masks}, expected some of: {', '.join(MASK_KINDS)}.")
     opacity = tuple(config.synthesis.opacity)
-    if len(opacity) != 2 or not 0 <= opacity[0] <= opacity[1] <= 1:
+    numbers = len(opacity) == 2 and all(type(bound) in (int, float) for bound in opacity)
+    if not numbers or not 0 <= opacity[0] <= opacity[1] <= 1:
         raise UserError(
             f"synthesis.opacity is {opacity}, expected a lower and an upper bound in [0, 1]."
         )

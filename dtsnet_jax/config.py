@@ -8,7 +8,8 @@ from ml_collections import ConfigDict
 
 from configs import default, variants
 from data.catalog import ALL
-from dtsnet_jax.errors import UserError, unknown_name
+from data.forms import find_mismatch
+from dtsnet_jax.errors import UserError, first_line, unknown_name
 from dtsnet_jax.training.schedule import Length
 
 
@@ -96,11 +97,11 @@ def rows_of(config: ConfigDict) -> dict[str, ConfigDict]:
             f"'{config.variant}', whose settings would be in every row; start from the paper's: "
             "--config=FILE.py:paper."
         )
-    if len(set(config.rows)) != len(config.rows):
+    if any(config.rows.count(variant) > 1 for variant in config.rows):
         raise UserError(f"rows is {tuple(config.rows)}, expected each variant once.")
     rows = {}
     for variant in config.rows:
-        if variant not in variants.VARIANTS:
+        if variant not in tuple(variants.VARIANTS):
             raise unknown_name("a row of the table", variant, variants.VARIANTS)
         row = config.copy_and_resolve_references()
         row.rows = ()
@@ -125,12 +126,12 @@ def read_config(settings: dict, source: str) -> ConfigDict:
       source: the file, for messages.
 
     Raises:
-      UserError: it lacks fields or has others than this version knows.
+      UserError: it lacks fields, or has others or of other types than this version knows.
     """
-    free = "epochs_by_category."
+    free, config = "epochs_by_category.", default.get_config()
     found, expected = (
         {name for name in flatten_dict(fields, sep=".") if not name.startswith(free)}
-        for fields in (settings, json.loads(default.get_config().to_json()))
+        for fields in (settings, json.loads(config.to_json()))
     )
     if found != expected:
         field = sorted(found ^ expected)[0]
@@ -138,4 +139,33 @@ def read_config(settings: dict, source: str) -> ConfigDict:
             f"'{source}' {'has' if field in found else 'lacks'} the field {field}; another version "
             "of this program wrote it: use that one, or start a new run with --workdir=DIR."
         )
-    return ConfigDict(settings)
+    return with_settings(config, settings, source)
+
+
+def with_settings(config: ConfigDict, settings: dict, source: str) -> ConfigDict:
+    """Puts what JSON gave back into a configuration.
+
+    Args:
+      config: all fields of ``configs/default.py``; changed in place.
+      settings: nested fields.
+      source: the file, for messages.
+
+    Returns:
+      ``config``.
+
+    Raises:
+      UserError: this version does not know a field, or it has another type.
+    """
+    config.lock()
+    config.epochs_by_category.unlock()
+    try:
+        config.update(settings)
+        if mismatch := find_mismatch(config.epochs_by_category.to_dict(), {str: int}):
+            raise TypeError(f"of epochs_by_category, {mismatch}")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"'{source}' was written by another version of this program "
+            f"({first_line(error)[:120]}); use that one, or start a new run with --workdir=DIR."
+        ) from error
+    config.unlock()
+    return config

@@ -27,6 +27,7 @@ from dtsnet_jax.fingerprint import find_change
 from dtsnet_jax.seed_run import ADVICE, SeedRun, write_json
 
 CONFIG_FILE = "config.json"
+CONFIG_FORM = {"seeds": [int], "threshold": {"false_alarms": float, "review": float}}
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Run:
           UserError: the directory holds no run, or one of another version.
         """
         path = self.directory / CONFIG_FILE
-        stored = read_json(path)
+        stored = read_json(path, CONFIG_FORM)
         if stored is None:
             raise UserError(
                 f"'{self.directory}' holds no run ('{CONFIG_FILE}' is missing); give the --workdir "
@@ -99,5 +100,5 @@ class Run:
         path = self.directory / CONFIG_FILE
         with locked(path):
             self.check_same(config)
-            if read_json(path) != settings:
+            if read_json(path, CONFIG_FORM) != settings:
                 write_json(path, settings)

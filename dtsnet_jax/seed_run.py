@@ -12,6 +12,36 @@ from dtsnet_jax.errors import UserError
 from dtsnet_jax.training.schedule import Length
 
 DETECTOR_FILE = "detector.safetensors"
+RECORD_FORM = {
+    "made_from": {str: object},
+    "length": {"epochs": int, "visits": int},
+    "last_step": int,
+    "learned?": {str: str},
+    "cached_features?": bool,
+}
+METRICS_FORM = {
+    "step": int,
+    "epoch?": int,
+    **dict.fromkeys(("loss?", "gradient_norm?", "images_per_second?", "seconds?"), float),
+    **dict.fromkeys(("image_auroc?", "pixel_auroc?", "pro?", "pro_per_image?"), float),
+}
+RESULT_FORM = {
+    **dict.fromkeys(("seed", "step", "trained_to", "last_step"), int),
+    **dict.fromkeys(("train_images", "test_images"), int),
+    "masks": bool,
+    "notes": [str],
+    "training_seconds": float,
+    "scoring_seconds?": float,
+    "metrics": {str: float},
+    "thresholds": {str: float},
+    "curves": {str: [float]},
+    "images": [{"file": str, "defect": str, "score": float}],
+    "calibration_scores": [float],
+    "records": [METRICS_FORM],
+    "gallery?": [{"group": str, "file": str, "source": str, "defect": str, "score": float}],
+    "made_from": {"weights": {str: object}},
+    "environment": {"device": str, "versions": {str: str}},
+}
 ADVICE = "start a new run with --workdir=DIR, or delete the old one"
 
 
@@ -100,7 +130,7 @@ class SeedRun:
         reach; 'learned': the training images by the hashes of their pixels; 'cached_features':
         whether the teacher's features are kept, absent before that is decided.
         """
-        return from_first(lambda: read_json(self._record_file)) or {}
+        return from_first(lambda: read_json(self._record_file, RECORD_FORM)) or {}
 
     def check_unchanged(self, made_from: dict[str, str | None], last_step: int) -> None:
         """Refuses to continue, or to call finished, what was made from something else.
@@ -213,7 +243,7 @@ class SeedRun:
 
     def _read_result(self) -> dict | None:
         with suppress(UserError):  # it can be measured again
-            return read_json(self._result_file)
+            return read_json(self._result_file, RESULT_FORM)
         return None
 
     def store_result(self, result: dict) -> None:

@@ -23,6 +23,13 @@ def mean_answer(
     return Answer(sum(one.maps for one in answers) / len(answers), answers[0].features)
 
 
+def joint_like(like: Parts, parts: Parts) -> Parts:
+    """What ``Learner.parts_like`` is for the parts of ``join``, with as many members as these."""
+    own = {name: part for name, part in like.items() if name != "teacher"}
+    members = parts[MEMBERS] if isinstance(parts[MEMBERS], dict) else {0: None}
+    return {"teacher": like["teacher"], MEMBERS: dict.fromkeys(members, own)}
+
+
 def join(members: Sequence[Fitted], answer: Callable[[Parts, jax.Array], Answer]) -> Fitted:
     """Several of what one learner has learned of a category as one.
 

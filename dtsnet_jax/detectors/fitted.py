@@ -16,6 +16,7 @@ from dtsnet_jax.seed_run import SeedRun
 from dtsnet_jax.training.schedule import Length
 
 Parts = dict[str, Any]  # the arrays that answer: 'teacher', and what the learner adds to it
+ANY = -1  # in the shapes of ``Learner.parts_like``, a size that is free
 
 
 class Answer(NamedTuple):
@@ -96,6 +97,9 @@ class Learner(Protocol):
         Raises:
           UserError: nothing has been learned.
         """
+
+    def parts_like(self) -> Parts:
+        """Shapes and dtypes of ``Fitted.parts``; nothing is computed."""
 
     def answer(
         self, parts: Parts, images: UInt8[Array, "b height width 3"], scoring: ScoringOptions

@@ -66,6 +66,11 @@ class FusedLearner:
 
         return add
 
+    def parts_like(self) -> Parts:
+        """As ``Learner.parts_like``."""
+        units = {"units": jax.ShapeDtypeStruct((2,), jnp.float32)}
+        return self._neighbors.parts_like() | self._student.parts_like() | units
+
     def answer(self, parts: Parts, images: jax.Array, scoring: ScoringOptions) -> Answer:
         """As ``Learner.answer``: the sum of the maps, each divided by its unit."""
         student, features = self._student.answer(parts, images, scoring)

@@ -7,8 +7,12 @@ nearest vector of the coreset. Nothing is trained. Unlike there, every level's v
 scaled to length 1, so that like Eq. 9 it compares directions and not brightness.
 """
 
+import struct
 import time
+import zipfile
+import zlib
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +22,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from data.files import partial_path
 from data.memory import format_bytes
-from dtsnet_jax.detectors.fitted import Answer, Fitted, Parts
+from dtsnet_jax.detectors.fitted import ANY, Answer, Fitted, Parts
 from dtsnet_jax.devices.mesh import fetch, map_batches, replicate
 from dtsnet_jax.devices.processes import from_first, is_first, wait_for_all
-from dtsnet_jax.errors import UserError
+from dtsnet_jax.errors import UserError, first_line
 from dtsnet_jax.evaluation.scoring import ScoringOptions, upsample
 from dtsnet_jax.inputs.category import CategoryImages
 from dtsnet_jax.inputs.sample import NormalSample
@@ -29,9 +33,13 @@ from dtsnet_jax.keys import stream
 from dtsnet_jax.model.encoder import Features, mean_features, normalize_images
 from dtsnet_jax.seed_run import SeedRun
 from dtsnet_jax.training.schedule import Length
-from dtsnet_jax.weights.teacher import Teacher
+from dtsnet_jax.weights.teacher import Teacher, encoder_shapes
 
 CANDIDATES_PER_CENTER = 10  # the coreset is chosen among so many times its size, drawn at random
+_DAMAGES = (
+    *(EOFError, KeyError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError),
+    *(struct.error, zipfile.BadZipFile, zlib.error),
+)
 PROJECTED = 128  # dimensions in which centres are chosen (Johnson–Lindenstrauss), as published
 
 
@@ -116,6 +124,7 @@ class NeighborLearner:
           image_shape: height and width in pixels.
         """
         self._teacher, self._coreset_size, self._batch_size = teacher, coreset_size, batch_size
+        self._channels = sum(teacher.backbone.channels[level - 1] for level in levels)
         graph, _ = nnx.split(teacher.encoder)
 
         def features_of(arrays, images):
@@ -161,10 +170,15 @@ class NeighborLearner:
                 "--workdir, or where it has been deleted, a new one."
             )
         mesh = self._teacher.mesh
-        with np.load(run.bank) as file:
-            bank, seconds = replicate(file["bank"], mesh), float(file["seconds"])
+        bank, _, seconds = read_bank(run.bank)
+        bank = replicate(bank, mesh)
         parts = {"teacher": self._teacher.arrays, "bank": bank}
         return Fitted(parts, partial(self.answer, parts, scoring=scoring), 0, 0, seconds, mesh)
+
+    def parts_like(self) -> Parts:
+        """As ``Learner.parts_like``."""
+        bank = jax.ShapeDtypeStruct((ANY, self._channels), jnp.float32)
+        return {"teacher": encoder_shapes(self._teacher.encoder), "bank": bank}
 
     def answer(self, parts: Parts, images: jax.Array, scoring: ScoringOptions) -> Answer:
         """As ``Learner.answer``."""
@@ -177,9 +191,8 @@ class NeighborLearner:
 
         Vectors of an image's own photograph are left out, unless the bank has no others.
         """
-        mesh = self._teacher.mesh
-        with np.load(run.bank) as file:
-            bank, owners = replicate(file["bank"], mesh), file["owners"]
+        bank, owners, _ = read_bank(run.bank)
+        bank = replicate(bank, self._teacher.mesh)
         maps = []
         for image, owner in zip(sample.images, sample.owners, strict=True):
             own = owners == owner
@@ -211,6 +224,23 @@ class NeighborLearner:
         )
         chosen = greedy_k_center(_projected(candidates, seed), count, stream(seed, "centers"))
         return candidates[np.asarray(chosen)], owners[np.asarray(chosen)]
+
+
+def read_bank(
+    path: Path,
+) -> tuple[Float[np.ndarray, "m d"], Int[np.ndarray, "m"], float]:
+    """The vectors, the number of the photograph that each is of, and what choosing them took."""
+    try:
+        with np.load(path) as file:
+            bank, owners, seconds = (file[name] for name in ("bank", "owners", "seconds"))
+        if bank.ndim != 2 or owners.shape != bank.shape[:1] or not np.isfinite(bank).all():
+            raise ValueError(f"it has the shapes {bank.shape} and {owners.shape}")
+        return bank, owners, float(seconds)
+    except _DAMAGES as error:
+        raise UserError(
+            f"'{path}' is damaged ({first_line(error)}); restore it, or start a new run with "
+            "--workdir=DIR."
+        ) from error
 
 
 def _projected(vectors: np.ndarray, seed: int) -> jax.Array:

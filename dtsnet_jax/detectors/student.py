@@ -112,6 +112,10 @@ class StudentLearner:
             parts, answer, mesh=mesh, **{"step": 0, "trained_to": 0, "seconds": 0.0} | about
         )
 
+    def parts_like(self) -> Parts:
+        """As ``Learner.parts_like``."""
+        return self.programs.shapes | {"scales": jax.ShapeDtypeStruct((3,), jnp.float32)}
+
     def answer(self, parts: Parts, images: jax.Array, scoring: ScoringOptions) -> Answer:
         """As ``Learner.answer``."""
         student = parts["student"]

@@ -131,7 +131,7 @@ def store_measured(
     result, scores = _measured(row, fitted, images, record.get("learned", {}))
     about = {
         "category": catalog.category,
-        "seed": run.seed,
+        "seed": run.seed if isinstance(run.seed, int) else None,  # of several seeds together
         "step": fitted.step,
         "finished": fitted.trained_to >= record["last_step"],
         "bit_depth": made_from["bit depth"],

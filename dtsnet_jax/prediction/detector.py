@@ -7,10 +7,11 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from dtsnet_jax.detectors.ensemble import MEMBERS, mean_answer
+from dtsnet_jax.detectors.ensemble import MEMBERS, joint_like, mean_answer
 from dtsnet_jax.detectors.learner import build_learner, compute_dtype, scoring_options
 from dtsnet_jax.devices.mesh import data_mesh, map_batches, replicate
 from dtsnet_jax.inputs.options import pixel_options
+from dtsnet_jax.prediction.content import check_parts
 from dtsnet_jax.prediction.drift import oddness
 from dtsnet_jax.prediction.limits import find_limits, p_values
 from dtsnet_jax.prediction.photographs import Opened, Opener, Scored, Source, score_photographs
@@ -43,7 +44,7 @@ class Detector:
           false_alarms, review: as ``threshold.false_alarms`` and ``threshold.review``.
 
         Raises:
-          UserError: the rates cannot be.
+          UserError: the rates cannot be, or the arrays are not those of its network.
         """
         config, about = saved.config, saved.about
         self.category, self.fingerprint = about["category"], about["fingerprint"]
@@ -70,7 +71,15 @@ class Detector:
             digest=about["teacher"],
         )
         learner = build_learner(config, teacher)
-        several = MEMBERS in self._parts
+        several = MEMBERS in saved.parts
+        like = learner.parts_like()
+        check_parts(saved.parts, joint_like(like, saved.parts) if several else like)
+        if saved.calibration.features.shape[1] != sum(teacher.backbone.channels):
+            raise UserError(
+                f"the features of the detector's calibration images have "
+                f"{saved.calibration.features.shape[1]} channels, expected "
+                f"{sum(teacher.backbone.channels)}; make it anew with --job=evaluate --workdir=RUN."
+            )
         answer = partial(mean_answer, learner) if several else learner.answer
         self._answer = jax.jit(partial(answer, scoring=self._scoring))
 
@@ -107,7 +116,10 @@ class Detector:
           UserError: the file is damaged, or the rates cannot be.
         """
         saved = read_detector(choice.file)
-        return cls(saved, false_alarms=choice.false_alarms, review=choice.review)
+        try:
+            return cls(saved, false_alarms=choice.false_alarms, review=choice.review)
+        except UserError as error:
+            raise UserError(f"'{choice.file}': {error}") from error
 
     def __call__(
         self, photographs: Source | list[Source] | tuple[Source, ...]

@@ -12,11 +12,14 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple, get_args
 
 from data.files import locked, partial_path, remove_partials
+from data.forms import find_mismatch
 from dtsnet_jax.errors import UserError
+from dtsnet_jax.prediction.limits import Decision
 
 LINES_FILE = "predictions.jsonl"
 TABLE_FILE = "predictions.csv"
@@ -58,7 +61,7 @@ class Row:
     at: str
     score: float | None
     p_value: float | None
-    decision: Literal["OK", "review", "NG"] | None
+    decision: Decision | None
     unusual: float | None
     clipped: bool
     drift: bool
@@ -68,6 +71,14 @@ class Row:
 
 
 _FIELDS = {field.name for field in fields(Row)}
+_FORM = {
+    **dict.fromkeys(("file", "category", "at"), str),
+    **dict.fromkeys(("bytes", "modified"), (int,)),
+    **dict.fromkeys(("score", "p_value", "unusual"), (float,)),
+    **dict.fromkeys(("decision", "picture", "error"), (str,)),
+    **dict.fromkeys(("clipped", "drift"), bool),
+    "regions": [{"box": [int], "area": int, "peak": float}],
+}
 Identity = tuple[str, int | None, int | None]
 
 
@@ -183,7 +194,7 @@ class PredictionLog:
     def _parsed(self, line: bytes, number: int) -> dict:
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             record = None
         expected = {"schema": SCHEMA, "fingerprint": self._fingerprint}
         if number == 1 and record != expected:
@@ -192,7 +203,7 @@ class PredictionLog:
                 f"version ('{LINES_FILE}' begins with {_shown(line)}, not {json.dumps(expected)}); "
                 "give another --out, or delete it."
             )
-        if number > 1 and (not isinstance(record, dict) or record.keys() != _FIELDS):
+        if number > 1 and not _is_row(record):
             raise UserError(
                 f"line {number} of '{self._directory / LINES_FILE}' is no prediction but "
                 f"{_shown(line)}; remove it, and its file is scored again, or give another --out."
@@ -226,6 +237,23 @@ class PredictionLog:
             table = csv.writer(file)
             table.writerow(_COLUMNS)
             table.writerows(map(_cells, self.all_rows()))
+
+
+def _is_row(record: object) -> bool:
+    """Whether a record from JSON may be what ``Row`` was written as."""
+    if find_mismatch(record, _FORM) or record.keys() != _FIELDS:
+        return False
+    try:
+        datetime.fromisoformat(record["at"])
+    except ValueError:
+        return False
+    unusual = record["unusual"]
+    return (
+        record["decision"] in (None, *get_args(Decision))
+        and (record["score"] is None) == bool(record["error"])
+        and (unusual is None or 0 < unusual <= 1)
+        and all(len(region["box"]) == 4 for region in record["regions"])
+    )
 
 
 def _shown(line: bytes) -> str:

@@ -12,23 +12,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
-from flax import nnx
-from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from configs import default
 from data.files import partial_path, read_json
+from data.forms import find_mismatch
+from dtsnet_jax.checks import check_config
+from dtsnet_jax.config import with_settings
 from dtsnet_jax.detectors.fitted import Parts
 from dtsnet_jax.errors import UserError, first_line, unknown_name
 from dtsnet_jax.fingerprint import scoring_settings, training_settings
+from dtsnet_jax.prediction.content import HEADER_FORM, check_content, flatten, unflatten
 from dtsnet_jax.prediction.drift import Usual
 from dtsnet_jax.prediction.limits import check_rates
-from dtsnet_jax.run import CONFIG_FILE
+from dtsnet_jax.run import CONFIG_FILE, CONFIG_FORM
 from dtsnet_jax.seed_run import DETECTOR_FILE
+
+_SETTINGS_FORM = {f"{name}?": form for name, form in CONFIG_FORM.items()}
+_DAMAGES = (OSError, SafetensorError, KeyError, MemoryError, RecursionError, TypeError, ValueError)
 
 
 class Calibration(NamedTuple):
@@ -56,9 +60,9 @@ class SavedDetector(NamedTuple):
 
     Attributes:
       config: the settings of the run.
-      about: 'category', 'seed', 'step', 'bit_depth', 'teacher' (the digest of its weights),
-        'made_from' (the fingerprint of what was learned), 'finished' (whether training was), and
-        once it is in a file 'fingerprint', which names the content.
+      about: 'category', 'seed' (None where several are joined), 'step', 'bit_depth', 'teacher' (the
+        digest of its weights), 'made_from' (the fingerprint of what was learned), 'finished'
+        (whether training was), and once it is in a file 'fingerprint', which names the content.
       parts: the arrays, see ``dtsnet_jax.detectors.fitted.Fitted``.
       calibration: of good photographs.
       region: (height, width) bool, the one region of interest of all photographs, or None.
@@ -77,11 +81,9 @@ def save_detector(path: Path, detector: SavedDetector) -> None:
     Raises:
       OSError: the disk is full or may not be written to.
     """
-    parts = jax.tree.map(_as_dict, detector.parts, is_leaf=_is_state)
-    arrays = _flatten({"parts": jax.tree.map(np.asarray, parts)})
     calibration = detector.calibration._asdict()
     calibration["usual"] = detector.calibration.usual._asdict()
-    arrays |= _flatten({"calibration": jax.tree.map(np.asarray, calibration)})
+    arrays = flatten({"parts": detector.parts, "calibration": calibration})
     if detector.region is not None:
         arrays["region"] = detector.region
     arrays = {name: np.asarray(array, order="C") for name, array in sorted(arrays.items())}
@@ -105,19 +107,18 @@ def read_detector(path: Path) -> SavedDetector:
     with _reading(path) as file:
         header = _header(file)
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    config = default.get_config()  # what is newer than the file is as it was before
+        check_content(arrays, header["about"])
+        region = arrays.pop("region", None)
+        tree = unflatten(arrays)
+        stored = tree["calibration"]
+        stored |= {name: float(stored[name]) for name in ("typical", "highest")}
+        calibration = Calibration(**stored | {"usual": Usual(**stored["usual"])})
+    # What is newer than the file is as it was before.
+    config = with_settings(default.get_config(), header["config"], str(path))
     try:
-        config.update(header["config"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"'{path}' was written by another version of this program ({first_line(error)}); use "
-            "that one, or train anew."
-        ) from error
-    region = arrays.pop("region", None)
-    tree = _unflatten(arrays)
-    stored = tree["calibration"]
-    stored |= {name: float(stored[name]) for name in ("typical", "highest")}
-    calibration = Calibration(**stored | {"usual": Usual(**stored["usual"])})
+        check_config(config)
+    except UserError as error:
+        raise UserError(f"'{path}': {error}") from error
     return SavedDetector(config, header["about"], tree["parts"], calibration, region)
 
 
@@ -131,7 +132,7 @@ def _reading(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="numpy") as file:
             yield file
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except _DAMAGES as error:
         raise UserError(
             f"'{path}' is no detector ({first_line(error)}); give a run that was trained, or make "
             "it anew with --job=evaluate --workdir=RUN (an ensemble: --job=ensemble)."
@@ -140,7 +141,10 @@ def _reading(path: Path) -> Iterator[Any]:
 
 def _header(file: Any) -> dict:
     """The 'config' and 'about' of an open file."""
-    return json.loads(file.metadata()["detector"])
+    header = json.loads(file.metadata()["detector"])
+    if mismatch := find_mismatch(header, HEADER_FORM):
+        raise ValueError(f"of its header, {mismatch}")
+    return header
 
 
 def _read_header(path: Path) -> dict:
@@ -148,30 +152,7 @@ def _read_header(path: Path) -> dict:
         return _header(file)
 
 
-def _is_state(tree: object) -> bool:
-    return isinstance(tree, nnx.State)
-
-
-def _as_dict(tree: Any) -> Any:
-    """Flax's states as the dicts that they can be replaced with."""
-    return nnx.to_pure_dict(tree) if _is_state(tree) else tree
-
-
-def _flatten(tree: dict) -> dict[str, np.ndarray]:
-    return {"/".join(map(str, keys)): leaf for keys, leaf in flatten_dict(tree).items()}
-
-
-def _unflatten(arrays: dict[str, np.ndarray]) -> dict:
-    """The inverse of ``_flatten``; only numbers of layers in lists and of members are in digits."""
-    return unflatten_dict(
-        {
-            tuple(int(key) if key.isdigit() else key for key in name.split("/")): array
-            for name, array in arrays.items()
-        }
-    )
-
-
-def find_detectors(path: Path) -> dict[str, dict[int | str, Path]]:
+def find_detectors(path: Path) -> dict[str, dict[int | None, Path]]:
     """The files of all detectors in a run, by category and seed.
 
     Args:
@@ -183,7 +164,7 @@ def find_detectors(path: Path) -> dict[str, dict[int | str, Path]]:
     if path.is_file():
         about = _read_header(path)["about"]
         return {about["category"]: {about["seed"]: path}}
-    found: dict[str, dict[int | str, Path]] = {}
+    found: dict[str, dict[int | None, Path]] = {}
     for depth in ("", "seed-*/", "*/seed-*/"):
         for file in sorted(path.glob(f"{depth}{DETECTOR_FILE}")):
             about = _read_header(file)["about"]
@@ -236,7 +217,7 @@ def choose_detectors(
     found = find_detectors(path)
     if category is not None and category not in found:
         raise unknown_name("category", category, found)
-    settings = read_json(path / CONFIG_FILE) or {}
+    settings = read_json(path / CONFIG_FILE, _SETTINGS_FORM) or {}
     chosen = {}
     for name in sorted(found) if category is None else [category]:
         seeds = found[name]

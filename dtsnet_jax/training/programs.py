@@ -18,7 +18,7 @@ from dtsnet_jax.training.step import (
     make_train_step,
     split_network,
 )
-from dtsnet_jax.weights.teacher import Teacher
+from dtsnet_jax.weights.teacher import Teacher, encoder_shapes
 
 
 class Programs:
@@ -28,6 +28,7 @@ class Programs:
 
     Attributes:
       teacher: with its arrays.
+      shapes: of the arrays of teacher and student, the latter's as 'params' and 'batch_stats'.
       train_step, teacher_step, level_step: as in ``dtsnet_jax.training.step``.
     """
 
@@ -49,7 +50,11 @@ class Programs:
         """
         self.teacher = teacher
         shapes = nnx.eval_shape(lambda: build_student(nnx.Rngs(0)))
-        graphs, *_ = split_network(teacher.backbone, teacher.encoder, shapes)
+        graphs, _, *student = split_network(teacher.backbone, teacher.encoder, shapes)
+        self.shapes = {
+            "teacher": encoder_shapes(teacher.encoder),
+            "student": dict(zip(("params", "batch_stats"), student, strict=True)),
+        }
 
         def first_state(key: jax.Array) -> TrainState:
             student = build_student(nnx.Rngs(params=key))

@@ -8,8 +8,10 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from data.files import write_text
+from data.forms import find_mismatch
 from dtsnet_jax.devices.processes import is_first
-from dtsnet_jax.seed_run import SeedRun
+from dtsnet_jax.errors import UserError, first_line
+from dtsnet_jax.seed_run import METRICS_FORM, SeedRun
 from dtsnet_jax.training.schedule import Schedule
 from dtsnet_jax.training.step import StepMetrics
 
@@ -33,8 +35,8 @@ class Progress:
         self._file = self._events = None
         if is_first():
             path = run.directory / METRICS_FILE
-            kept = [line for line in _lines(path) if json.loads(line)["step"] <= first_step]
-            write_text(path, "".join(kept))
+            kept = [one for one in read_records(run.directory) if one["step"] <= first_step]
+            write_text(path, "".join(map(_line, kept)))
             self._file = path.open("a", encoding="utf-8")
             self._events = SummaryWriter(str(run.directory), purge_step=first_step + 1)
         images = schedule.images_a_step
@@ -70,7 +72,7 @@ class Progress:
     def _write(self, step: int, values: dict[str, float]) -> None:
         if self._file is None:
             return
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.write(_line({"step": step, **values}))
         self._file.flush()
         for name, value in values.items():
             self._events.add_scalar(name, value, step)
@@ -84,13 +86,29 @@ class Progress:
 
 
 def read_records(directory: Path) -> list[dict]:
-    """All records of a run so far: those of steps and, with 'epoch', those of metrics."""
-    return [json.loads(line) for line in _lines(directory / METRICS_FILE)]
+    """All records of a run so far: those of steps and, with 'epoch', those of metrics.
 
-
-def _lines(path: Path) -> list[str]:
-    """The whole lines of a file; one that a kill cut short is left out."""
+    Raises:
+      UserError: a line is damaged; one that a kill cut short is left out.
+    """
+    path = directory / METRICS_FILE
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [line for line in lines if line.endswith("\n")]
+    *lines, _ = path.read_bytes().split(b"\n")
+    return [_record(path, number, line) for number, line in enumerate(lines, start=1)]
+
+
+def _record(path: Path, number: int, line: bytes) -> dict:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        damage = f"it is no JSON ({first_line(error)})"
+    else:
+        damage = find_mismatch(record, METRICS_FORM)
+    if damage:
+        raise UserError(f"line {number} of '{path}' is damaged, {damage}; remove it.")
+    return record
+
+
+def _line(record: dict) -> str:
+    return json.dumps(record) + "\n"

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 from flax import nnx
 from flax.typing import Dtype
 from jax.sharding import Mesh
@@ -75,6 +76,14 @@ def load_encoder(name: str, path: Path, *, dtype: Dtype | None = None) -> Encode
 def _encoder_shapes(name: str, dtype: Dtype | None) -> Encoder:
     """An encoder whose arrays are not made."""
     return nnx.eval_shape(lambda: build_encoder(name, dtype=dtype, rngs=nnx.Rngs(0)))
+
+
+def encoder_shapes(encoder: Encoder) -> Any:
+    """Shapes and dtypes of an encoder's arrays, which need not be made."""
+    return jax.tree.map(
+        lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype),
+        nnx.as_pure(nnx.state(encoder)),
+    )
 
 
 def restore_teacher(
