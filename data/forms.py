@@ -15,7 +15,7 @@ def find_mismatch(value: object, form: Form, where: str = "it") -> str | None:
     Args:
       value: from JSON.
       form: see ``Form``; of its types ``int`` is below 2⁶³ and no bool, ``float`` any number that
-        is neither infinite nor NaN, and ``object`` anything.
+        is neither infinite nor NaN, ``str`` what can be written again, and ``object`` anything.
       where: what the value is called.
 
     Returns:
@@ -48,7 +48,18 @@ def _is(value: object, form: type) -> bool:
         return form is bool
     if isinstance(value, int):
         return form in (int, float) and abs(value) < 2**63
-    return isinstance(value, form) and (form is not float or isfinite(value))
+    if not isinstance(value, form):
+        return False
+    return _is_writable(value) if form is str else isfinite(value)
+
+
+def _is_writable(text: str) -> bool:
+    """Whether text can be written again; names of files may have bytes that are not UTF-8."""
+    try:
+        text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _shown(value: object) -> str:

@@ -159,13 +159,15 @@ def with_settings(config: ConfigDict, settings: dict, source: str) -> ConfigDict
     config.lock()
     config.epochs_by_category.unlock()
     try:
+        if None in flatten_dict(settings).values():
+            raise TypeError("it has a field that is null")
         config.update(settings)
         if mismatch := find_mismatch(config.epochs_by_category.to_dict(), {str: int}):
             raise TypeError(f"of epochs_by_category, {mismatch}")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise UserError(
             f"'{source}' was written by another version of this program "
-            f"({first_line(error)[:120]}); use that one, or start a new run with --workdir=DIR."
+            f"({first_line(error)}); use that one, or start a new run with --workdir=DIR."
         ) from error
     config.unlock()
     return config

@@ -21,8 +21,8 @@ def unknown_name(field: str, name: object, valid: Iterable[object]) -> UserError
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a library's message, or the error's name where it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """The first line of a library's message, cut at 200 characters, or the error's name."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 class Interrupted(BaseException):

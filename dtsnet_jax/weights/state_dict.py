@@ -67,7 +67,7 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     except _DAMAGES as error:
         raise UserError(
             f"weights file '{path}' cannot be read as a PyTorch state dict or safetensors file "
-            f"({first_line(error)[:200]}); it may be cut short: fetch it again."
+            f"({first_line(error)}); it may be cut short: fetch it again."
         ) from error
     if not arrays:
         raise UserError(f"weights file '{path}' holds no tensors; a state dict was expected.")

@@ -1,10 +1,14 @@
 """A saved detector answers as the trained one did, however photographs come."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
+from shutil import copytree
 
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from dtsnet_jax import Detector
 from dtsnet_jax.errors import UserError
@@ -184,6 +188,88 @@ def test_what_cannot_be_scored_is_named(trained, tmp_path):
     damaged.write_bytes(seed_run(trained / "run").detector.read_bytes()[:-10])
     with pytest.raises(UserError, match="is no detector"):
         Detector.load(damaged)
+
+
+KERNEL, STATISTIC = "parts/teacher/conv1/kernel", "parts/teacher/bn1/var"
+DAMAGES = {
+    "a header that is no object": (["header"], [1], "is list, expected an object"),
+    "no settings": (["header", "config"], 3, "is 3, expected an object"),
+    "a number as category": (["header", "about", "category"], 7, "is 7, expected a text"),
+    "a text as seed": (["header", "about", "seed"], "1", "expected a whole number"),
+    "a rate that is no number": (
+        ["header", "config", "threshold", "review"],
+        float("nan"),
+        "expected a number",
+    ),
+    "an odd bit depth": (["header", "about", "bit_depth"], 9, "bit depth is 9"),
+    "an unknown field": (["header", "config", "data", "odd"], 1, "another version"),
+    "a field of another type": (["header", "config", "data", "fit"], [], "another version"),
+    "a value that cannot be": (["header", "config", "data", "fit"], "fold", "data.fit is 'fold'"),
+    "a list in a list": (["header", "config", "scoring", "levels"], [[1]], "scoring.levels"),
+    "an image size of text": (["header", "config", "data", "image_size"], "x", "data.image_size"),
+    "another network": (
+        ["header", "config", "encoder", "name"],
+        "tiny_wide",
+        "lacks the array",
+    ),
+    "another method": (["header", "config", "detector"], "student+knn", "lacks the array"),
+    "a weight that is missing": (["arrays", KERNEL], None, f"lacks the array '{KERNEL}'"),
+    "a weight too many": (["arrays", "parts/x"], np.zeros(1, np.float32), "has the array"),
+    "an array of nothing known": (["arrays", "x"], np.zeros(1, np.float32), "'x' is unknown"),
+    "a weight of another shape": (["arrays", KERNEL], np.zeros((7, 7), np.float32), "expected"),
+    "whole numbers as weights": (["arrays", KERNEL], np.zeros((7, 7, 3, 64), np.int64), "int64"),
+    "a group in place of a weight": (
+        ["arrays", f"{KERNEL}/x"],
+        np.zeros(1, np.float32),
+        "is an array, and a group",
+    ),
+    "weights that are not finite": (["arrays", STATISTIC], np.full(64, np.inf, "f4"), "not finite"),
+    "a negative variance": (["arrays", STATISTIC], np.full(64, -1, "f4"), "expected more than 0"),
+    "no scores": (["arrays", "calibration/scores"], None, "calibration/scores"),
+    "scores of other images": (["arrays", "calibration/scores"], np.zeros(5), "calibration/"),
+    "scores in a square": (["arrays", "calibration/scores"], np.zeros((5, 5)), "calibration/"),
+    "scores of text": (["arrays", "calibration/scores"], np.zeros(5, np.uint8), "uint8"),
+    "an unknown calibration": (["arrays", "calibration/x"], np.zeros(5), "'?x'?"),
+    "features of another network": (
+        ["arrays", "calibration"],
+        {"features": np.zeros((12, 5), "f4"), "usual/mean": np.zeros(5),
+         "usual/precision": np.zeros((5, 5), "f4")},
+        "have 5 channels, expected 56",
+    ),
+    "a region of numbers": (["arrays", "region"], np.zeros((4, 4), np.float32), "region"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_detector_that_is_no_detector_is_refused_in_a_sentence(trained, tmp_path, damage):
+    """Not only when it scores."""
+    source, path = seed_run(trained / "run").detector, tmp_path / "d.safetensors"
+    with safe_open(source, "numpy") as file:
+        header = json.loads(file.metadata()["detector"])
+    content = {"header": header, "arrays": load_file(source)}
+    (*parents, name), value, message = DAMAGES[damage]
+    inner = content
+    for parent in parents:
+        inner = inner[parent]
+    if isinstance(value, dict):
+        inner |= {f"{name}/{key}": array for key, array in value.items()}
+    elif value is None:
+        del inner[name]
+    else:
+        inner[name] = value
+    save_file(content["arrays"], path, {"detector": json.dumps(content["header"])})
+    with pytest.raises(UserError, match=message) as error:
+        Detector.load(path)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '{"seeds": 3}', '{"threshold": []}', "[" * 100_000])
+def test_damaged_settings_of_a_run_are_named(trained, tmp_path, text):
+    run = tmp_path / "run"
+    copytree(trained / "run", run)
+    (run / "config.json").write_text(text)
+    with pytest.raises(UserError, match=r"config\.json' is damaged"):
+        Detector.load(run)
 
 
 def test_the_file_is_enough_by_itself_and_its_fingerprint_follows_its_content(trained, tmp_path):
