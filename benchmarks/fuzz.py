@@ -46,7 +46,8 @@ class Guard:
     def _hook(self, event: str, arguments: tuple) -> None:
         if not self.watching:
             return
-        if event in _FORBIDDEN and not _is_importing():
+        module = event == "exec" and not arguments[0].co_filename.startswith("<")
+        if event in _FORBIDDEN and not module and not _is_importing():
             self.seen = f"{event} {arguments!r:.80}"
         elif event == "open" and isinstance(arguments[0], str) and self._writes(arguments):
             self.seen = f"writes to {arguments[0]!r:.80}"

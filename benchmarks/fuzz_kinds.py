@@ -139,7 +139,7 @@ def _images(suffix: str) -> Callable[[Path], list[bytes]]:
             exif = Image.Exif()
             exif[0x0112] = 6
             with io.BytesIO() as buffer:
-                extra = {"exif": exif} if suffix in ("jpg", "png", "webp") else {}
+                extra = {"exif": exif} if suffix in ("jpg", "webp") else {}  # turned by 90°
                 image.convert(mode).save(buffer, name, **options, **extra)
                 result.append(buffer.getvalue())
         return result

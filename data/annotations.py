@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from textwrap import shorten
 from typing import Any
 from unicodedata import normalize
 
@@ -18,6 +19,7 @@ from data.files import once_a_version
 from data.outlines import coco_regions, labelme_region
 from dtsnet_jax.errors import UserError, first_line
 
+MOST_PIXELS = 2**30  # of an image with outlines
 _DAMAGES = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError)
 
 
@@ -154,7 +156,8 @@ def _read(path: Path) -> Annotations | None:
         if isinstance(content.get("images"), list) and "annotations" in content:
             return Annotations(path, _coco(path, content), names_images=True)
     except UserError as error:
-        raise UserError(f"'{path}': {error}") from error
+        found = shorten(str(error), 500, placeholder=" …")  # a name may be of any length
+        raise UserError(f"'{path}': {found}") from error
     except _DAMAGES as error:
         found = f"{type(error).__name__}: {first_line(error)}"
         raise UserError(
@@ -216,9 +219,10 @@ def _marks(path: Path, name: str, size: tuple[int, int], regions: list[dict | No
 
 
 def _size(width: object, height: object, name: str) -> tuple[int, int]:
-    if not all(isinstance(length, int) and length > 0 for length in (width, height)):
+    whole = all(isinstance(length, int) and length > 0 for length in (width, height))
+    if not whole or width * height > MOST_PIXELS:
         raise UserError(
             f"the size of the image '{name}' is stated as {width}×{height}, expected whole numbers "
-            "of pixels; export it again with the sizes of the images."
+            f"of pixels, at most {MOST_PIXELS:,}; export it again with the sizes of the images."
         )
     return width, height

@@ -1,6 +1,7 @@
 """Files that several processes share: written whole or not at all, locked, hashed, downloaded."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -53,6 +54,21 @@ def partial_path(path: Path, *, directory: bool = False) -> Iterator[Path]:
         partial.replace(path)
     finally:
         remove(partial)
+
+
+class BoundedFile(io.BufferedReader):
+    """A file from which no more is asked at once than it has.
+
+    Python makes room for all that a reader wants, and readers want what a header claims.
+    """
+
+    def __init__(self, path: Path):
+        super().__init__(io.FileIO(path))
+        self._size = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = max(self._size - self.tell(), 0)
+        return super().read(left if size is None or size < 0 else min(size, left))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from data.catalog import IMAGE_FORMATS
+from data.files import BoundedFile
 from data.geometry import Size
 from data.options import PixelOptions
 from dtsnet_jax.errors import UserError
@@ -105,7 +106,9 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         # Of a file by name Pillow maps some into memory, and mixes up the sides of turned ones.
-        with path.open("rb") as file, Image.open(file) as image:
+        with BoundedFile(path) as file, Image.open(file) as image:
+            if image.mode in ("P", "PA") and image.palette is None:
+                raise ValueError("its palette is missing")
             yield image
     except UserError:
         raise

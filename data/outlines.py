@@ -17,6 +17,8 @@ from dtsnet_jax.errors import UserError
 
 _AREAS = ("polygon", "rectangle", "circle", "mask")
 _NO_AREAS = ("line", "linestrip", "point", "points")
+_LONGEST = 4_000_000  # pixels, an outline
+_MOST_BITS = 65  # of the length of a run
 
 
 def labelme_region(shape: dict[str, Any], size: tuple[int, int]) -> dict | None:
@@ -53,8 +55,11 @@ def _patch(points: np.ndarray, picture: str | None, size: tuple[int, int]) -> di
     """A picture of the part of the image between two corners."""
     left, top = points.min(0).astype(int)
     try:
-        patch = Image.open(io.BytesIO(base64.b64decode(picture))).convert("L")
-    except (OSError, TypeError, ValueError) as error:
+        patch = Image.open(io.BytesIO(base64.b64decode(picture)))
+        if patch.width > size[0] or patch.height > size[1]:
+            raise ValueError("it is larger than its image")
+        patch = patch.convert("L")
+    except (OSError, SyntaxError, TypeError, ValueError) as error:
         raise UserError("a shape of the kind 'mask' holds no picture; draw it again.") from error
     whole = Image.new("L", size)
     whole.paste(patch, (int(left), int(top)))
@@ -90,7 +95,10 @@ def _polygon(points: np.ndarray, size: tuple[int, int]) -> dict | None:
     width, height = size
     if len(points) < 3:
         return None
-    flat = _checked(points, size).ravel().tolist()
+    steps = np.abs(np.diff(_checked(points, size), axis=0, append=points[:1])).max(axis=1)
+    if steps.sum() > _LONGEST:  # pycocotools takes memory for all of it
+        raise UserError(f"an outline is longer than {_LONGEST:,} pixels; draw it again.")
+    flat = points.ravel().tolist()
     return coco.frPyObjects([flat], height, width)[0]
 
 
@@ -124,6 +132,8 @@ def _decompressed(text: str) -> list[int]:
         code = character - 48
         value |= (code & 31) << shift
         shift += 5
+        if shift > _MOST_BITS:
+            raise UserError("a run-length code has a run without end; export it again.")
         if not code & 32:
             value -= (code >> 4 & 1) << shift  # its sign
             runs.append(value + (runs[-2] if len(runs) > 2 else 0))

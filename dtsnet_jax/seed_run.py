@@ -243,7 +243,9 @@ class SeedRun:
 
     def _read_result(self) -> dict | None:
         with suppress(UserError):  # it can be measured again
-            return read_json(self._result_file, RESULT_FORM)
+            result = read_json(self._result_file, RESULT_FORM)
+            if result is None or len({len(one) for one in result["curves"].values()}) < 2:
+                return result
         return None
 
     def store_result(self, result: dict) -> None:

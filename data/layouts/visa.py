@@ -1,12 +1,13 @@
 """The two trees of VisA: as published (Data/ and split_csv/) and re-arranged like MVTec AD."""
 
 import csv
+import io
 from pathlib import Path
 
 from data.archives import Archive
 from data.catalog import Catalog, Sample, is_file, is_folder
 from data.layouts.tree import category_directory, read_tree
-from dtsnet_jax.errors import UserError
+from dtsnet_jax.errors import UserError, first_line
 
 CATEGORIES = (
     "candle", "capsules", "cashew", "chewinggum", "fryum", "macaroni1", "macaroni2", "pcb1",
@@ -53,16 +54,23 @@ def _read_split(root: Path, category: str) -> dict[str, list[Sample]]:
             "is the directory of the extracted archive."
         )
     samples: dict[str, list[Sample]] = {"train": [], "test": []}
-    with table.open(newline="") as file:
-        reader = csv.DictReader(file)
-        if not set(COLUMNS) <= set(reader.fieldnames or ()):
-            raise UserError(
-                f"'{table}' has the columns {reader.fieldnames}, expected {', '.join(COLUMNS)}; "
-                "extract the archive again."
-            )
-        for row in reader:
-            if row["object"] == category:
-                samples[row["split"]].append(_sample(root, row, table))
+    try:
+        reader = csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"), newline=""))
+        rows, columns = list(reader), reader.fieldnames or ()
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(
+            f"'{table}' is damaged ({first_line(error)}); extract the archive again."
+        ) from error
+    if not set(COLUMNS) <= set(columns):
+        raise UserError(
+            f"'{table}' has the columns {columns}, expected {', '.join(COLUMNS)}; extract the "
+            "archive again."
+        )
+    for number, row in enumerate(rows, start=2):
+        if row["split"] not in samples or any(row[column] is None for column in COLUMNS):
+            raise UserError(f"'{table}', row {number} is damaged; extract the archive again.")
+        if row["object"] == category:
+            samples[row["split"]].append(_sample(root, row, table))
     for split in samples.values():
         split.sort(key=lambda sample: (sample.label, sample.path.name))
     return samples

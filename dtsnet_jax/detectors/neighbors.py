@@ -232,7 +232,7 @@ def read_bank(
     """The vectors, the number of the photograph that each is of, and what choosing them took."""
     try:
         with np.load(path) as file:
-            bank, owners, seconds = (file[name] for name in ("bank", "owners", "seconds"))
+            bank, owners, seconds = (np.asarray(file[n]) for n in ("bank", "owners", "seconds"))
         if bank.ndim != 2 or owners.shape != bank.shape[:1] or not np.isfinite(bank).all():
             raise ValueError(f"it has the shapes {bank.shape} and {owners.shape}")
         return bank, owners, float(seconds)
