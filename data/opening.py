@@ -262,7 +262,10 @@ def deep_values(image: Image.Image, path: Path) -> np.ndarray:
         )
     import cv2  # slow to import, and few files need it
 
-    values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise ValueError("OpenCV cannot read its 16-bit values") from error
     if values is None or values.dtype != np.uint16:
         raise ValueError("OpenCV cannot read its 16-bit values")
     if values.ndim == 3 and values.shape[-1] >= 3:

@@ -21,8 +21,9 @@ def unknown_name(field: str, name: object, valid: Iterable[object]) -> UserError
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a library's message, cut at 200 characters, or the error's name."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    """The first line of a message, a library's cut at 200 characters, or the error's name."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line if isinstance(error, UserError) else line[:200]
 
 
 class Interrupted(BaseException):

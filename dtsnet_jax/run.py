@@ -27,7 +27,7 @@ from dtsnet_jax.fingerprint import find_change
 from dtsnet_jax.seed_run import ADVICE, SeedRun, write_json
 
 CONFIG_FILE = "config.json"
-CONFIG_FORM = {"seeds": [int], "threshold": {"false_alarms": float, "review": float}}
+CONFIG_FORM = {"seeds?": [int], "threshold?": {"false_alarms": float, "review": float}}
 
 
 @dataclass(frozen=True)

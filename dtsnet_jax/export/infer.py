@@ -574,8 +574,12 @@ def find_photographs(sources: list[str]) -> list[Path]:
         if not source.is_dir():
             found.append(source)
             continue
-        below = []
+        below, seen = [], set()
         for directory, folders, names in os.walk(source, followlinks=True):
+            if (real := os.path.realpath(directory)) in seen:  # a link leads back
+                folders.clear()
+                continue
+            seen.add(real)
             folders[:] = [name for name in folders if not name.startswith(".")]
             below += [
                 Path(directory, name)
@@ -584,14 +588,14 @@ def find_photographs(sources: list[str]) -> list[Path]:
             ]
         if not below:
             raise InputError(f"the folder '{source}' holds no image.")
-        found += sorted(below, key=_as_people_count)
-    return found
+        found += sorted(sorted(below), key=_as_people_count)
+    return list(dict.fromkeys(found))
 
 
 def _as_people_count(path: Path) -> list[list[str | int]]:
     return [
         [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
-        for name in path.parts
+        for name in (*path.parent.parts, path.stem, path.suffix)
     ]
 
 
@@ -608,7 +612,7 @@ def score_into(detector: Detector, photographs: list[Path], out: Path) -> int:
                 row, rest = [str(path.absolute()), category, at], [""] * 6
                 try:
                     one = detector(path)
-                except InputError as error:
+                except Exception as error:  # whatever is wrong with one file, others are scored
                     errors += 1
                     table.writerow(
                         [*row, None, None, None, None, False, False, None, error, 0, *rest]
@@ -633,6 +637,8 @@ def main() -> None:
     options = parser.parse_args()
     try:
         rates = {"false_alarms": options.false_alarms, "review": options.review}
+        if not options.out.name or options.out.is_dir():
+            raise InputError(f"--out is '{options.out}', which is a folder; give a file.")
         detector = Detector(Path(__file__).parent, **rates)
         photographs = find_photographs(options.images)
         errors = score_into(detector, photographs, options.out)

@@ -109,6 +109,7 @@ def add_features(graph: Graph, teacher: Levels, usual: Usual) -> str:
 def _factor(precision: np.ndarray) -> np.ndarray:
     """F with F·Fᵀ = precision, which rounding to float32 may have left not quite definite."""
     scale = np.sqrt(np.diag(precision).astype(np.float64))
+    scale = np.where(scale > 0, scale, 1.0)  # a channel that never varies weighs nothing
     unit = precision / np.outer(scale, scale)
     rounding = 2.0**-24 * np.abs(unit).sum(axis=1).max()
     return scale[:, None] * np.linalg.cholesky(unit + rounding * np.eye(len(unit)))

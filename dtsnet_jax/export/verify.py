@@ -14,6 +14,7 @@ from dtsnet_jax.export import infer
 from dtsnet_jax.inputs.catalogs import listed_catalogs
 from dtsnet_jax.inputs.sample import spread_places
 from dtsnet_jax.prediction.detector import Detector
+from dtsnet_jax.prediction.prediction import Prediction
 from dtsnet_jax.prediction.saved import SavedDetector
 from dtsnet_jax.prediction.sources import find_images
 
@@ -37,7 +38,9 @@ def choose_photographs(saved: SavedDetector, images: str | None) -> tuple[str, P
       UserError: there is no image where one was said to be.
     """
     if images is not None:
-        return "given", list(islice(find_images(images), MOST))
+        if chosen := list(islice(find_images(images), MOST)):
+            return "given", chosen
+        raise UserError(f"--images is '{images}', which names no photograph; give one or more.")
     source, paths = _images_of_run(saved)
     if not paths:
         return "random pictures", _random_pictures(saved)
@@ -94,7 +97,12 @@ def compare(folder: Path, detector: Detector, photographs: Photographs, source: 
     exported = infer.Detector(folder)
     maps, scores = [], []
     for photograph in photographs:
-        expected, found = detector(photograph), exported(photograph)
+        expected = detector(photograph)
+        try:
+            found = exported(photograph)
+        except infer.InputError as error:
+            raise UserError(f"the exported model cannot score a photograph: {error}") from error
+        _check_p_values(detector, expected, found)
         maps.append((np.abs(found.map - expected.map).max(), expected.map.max()))
         scores.append((abs(found.score - expected.score), expected.score))
     verified = {"images": len(photographs), "source": source}
@@ -110,3 +118,15 @@ def compare(folder: Path, detector: Detector, photographs: Photographs, source: 
                 "trained on with --images=DIR, or use --job=predict."
             )
     return verified
+
+
+def _check_p_values(detector: Detector, expected: Prediction, found: infer.Prediction) -> None:
+    """Refuses other ranks among the calibration images, of which rounding may turn two round."""
+    rounding = 2.5 / (len(detector.calibration.scores) + 1)
+    for name in ("p_value", "unusual"):
+        here, there = getattr(expected, name), getattr(found, name)
+        if here is not None and not abs(here - there) < rounding:
+            raise UserError(
+                f"the exported model's {name} of a photograph is {there}, that of JAX {here}; "
+                "nothing was written: use --job=predict."
+            )

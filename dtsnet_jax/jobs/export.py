@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from data.files import partial_path
+from data.files import partial_path, remove_abandoned
 from dtsnet_jax.errors import UserError, first_line
 from dtsnet_jax.prediction.detector import Detector
 from dtsnet_jax.prediction.saved import Choice, SavedDetector, read_detector
@@ -32,6 +32,7 @@ def export(choice: Choice, out: Path, *, images: str | None = None) -> dict:
             "`pip install -r requirements-export.txt`."
         ) from error
     _check_folder(out)
+    remove_abandoned(out.resolve().parent)
     saved = read_detector(choice.file)
     _check_detector(saved)
     detector = Detector(saved, false_alarms=choice.false_alarms, review=choice.review)

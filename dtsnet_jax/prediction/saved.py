@@ -31,7 +31,6 @@ from dtsnet_jax.prediction.limits import check_rates
 from dtsnet_jax.run import CONFIG_FILE, CONFIG_FORM
 from dtsnet_jax.seed_run import DETECTOR_FILE
 
-_SETTINGS_FORM = {f"{name}?": form for name, form in CONFIG_FORM.items()}
 _DAMAGES = (OSError, SafetensorError, KeyError, MemoryError, RecursionError, TypeError, ValueError)
 
 
@@ -217,7 +216,7 @@ def choose_detectors(
     found = find_detectors(path)
     if category is not None and category not in found:
         raise unknown_name("category", category, found)
-    settings = read_json(path / CONFIG_FILE, _SETTINGS_FORM) or {}
+    settings = read_json(path / CONFIG_FILE, CONFIG_FORM) or {}
     chosen = {}
     for name in sorted(found) if category is None else [category]:
         seeds = found[name]

@@ -261,7 +261,9 @@ def _ordered_dict(arguments: tuple) -> dict:
         raise ValueError("its pickle makes an OrderedDict of something else than pairs")
     if not all(type(pair) in (list, tuple) and len(pair) == 2 for pair in pairs):
         raise ValueError("its pickle makes an OrderedDict of something else than pairs")
-    return _fill({}, [item for pair in pairs for item in pair])
+    items = [item for pair in pairs for item in pair]
+    pairs.clear()  # no list is gone through twice, however often a program calls with it
+    return _fill({}, items)
 
 
 def _storage(identity: object) -> Storage:

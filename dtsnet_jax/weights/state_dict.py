@@ -89,7 +89,10 @@ def _read_zip_layout(path: Path) -> dict[str, np.ndarray]:
         size = path.stat().st_size
         used = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
         _check_total(used.values(), size)
-        data = {key: _stored(archive, f"{root}data/{key}", size) for key in used}
+        data = {
+            key: _stored(archive, f"{root}data/{key}", storage.nbytes)
+            for key, storage in used.items()
+        }
     return {name: _array(tensor, data[tensor.storage.key]) for name, tensor in tensors.items()}
 
 
