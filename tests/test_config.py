@@ -1,5 +1,6 @@
 """Configurations: every one is valid, values that cannot work are refused."""
 
+import json
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ from data.layouts.btad import CATEGORIES as BTAD
 from data.layouts.mvtec_ad import CATEGORIES as MVTEC
 from data.layouts.visa import CATEGORIES as VISA
 from dtsnet_jax.checks import check_augmentation, check_config, check_devices
-from dtsnet_jax.config import parse_shard, rows_of
+from dtsnet_jax.config import parse_shard, read_config, rows_of
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.fingerprint import settings_digest
 from tests.helpers import MVTEC_TRAIN_IMAGES, ROOT
@@ -32,6 +33,11 @@ from tests.helpers import MVTEC_TRAIN_IMAGES, ROOT
         ("scoring.top_share", 1.0, "0 to below 1"),
         ("train.visits", -1, "0 or more"),
         ("data.held_back_by", "lst", "Did you mean 'last'"),
+        ("scoring.levels", ([1],), "(1, 2, 3)"),
+        ("scoring.smoothing", float("inf"), "1000.0 or less"),
+        ("synthesis.masks", (["union"],), "intersection"),
+        ("synthesis.opacity", ("0", "1"), "[0, 1]"),
+        ("seeds", (True,), "whole numbers"),
     ],
 )
 def test_values_that_cannot_work_are_refused(field, value, expected):
@@ -58,6 +64,35 @@ def test_a_batch_that_the_devices_cannot_share_is_refused(size, devices, expecte
 def test_a_share_that_cannot_be_is_refused(shard):
     with pytest.raises(UserError, match=r"data\.shard"):
         parse_shard(shard)
+
+
+def test_rows_that_name_no_variant_are_refused():
+    config = folder.get_config("paper")
+    for rows in (([1],), ("knn", "knn"), ({},)):
+        config.rows = rows
+        with pytest.raises(UserError, match="row"):
+            rows_of(config)
+
+
+STORED = {
+    "null": ("seeds", None, "a field that is null"),
+    "a number in place of several": ("seeds", 3, "'seeds'"),
+    "a text": ("precision", 5, "'precision'"),
+    "no section": ("train", 3, "has the field train;"),
+    "a section in place of a value": ("name", {"x": 1}, "lacks the field name;"),
+    "epochs of text": ("epochs_by_category", {"a": "b"}, "expected a whole number"),
+    "a number without end": ("scoring", {"smoothing": 10**400}, "too large"),
+}
+
+
+@pytest.mark.parametrize("mistake", STORED)
+def test_settings_of_other_types_are_refused(mistake):
+    field, value, message = STORED[mistake]
+    settings = json.loads(folder.get_config().to_json())
+    assert json.loads(read_config(settings, "config.json").to_json()) == settings
+    settings[field] = settings[field] | value if field == "scoring" else value
+    with pytest.raises(UserError, match=rf"'config\.json' .*{message}"):
+        read_config(settings, "config.json")
 
 
 def test_augmentation_where_nothing_is_trained_is_refused():

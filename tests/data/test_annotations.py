@@ -7,7 +7,16 @@ import pytest
 
 from data.annotations import read_annotations
 from dtsnet_jax.errors import UserError
-from tests.data.layouts import SHAPE, coco_file, corners, labelme, marked, shape, write
+from tests.data.layouts import (
+    SHAPE,
+    coco_file,
+    corners,
+    labelme,
+    labelme_bitmap,
+    marked,
+    shape,
+    write,
+)
 
 BOX = (12, 10, 20, 22)
 
@@ -90,6 +99,20 @@ BAD_LABELME = {
         labelme("i.png", shape("mask", [[0, 0], [1, 1]], mask="AA==")),
         "no picture",
     ),
+    "an outline to and fro": (
+        labelme("i.png", shape("polygon", [[0, 0], [480, 400]] * 10_000)),
+        "longer than 4,000,000 pixels",
+    ),
+    "a bitmap larger than its image": (
+        labelme("i.png", labelme_bitmap((0, 0, 48, 40)), size=(40, 40)),
+        "no picture",
+    ),
+    "a bitmap of a file that ends": (
+        labelme("i.png", shape("mask", [[0, 0], [1, 1]], mask="iVBORw0KGgo=")),
+        "no picture",
+    ),
+    "a size beyond all memory": (labelme("i.png", size=(10**9, 10**9)), "at most 1,073,741,824"),
+    "a name without end": (labelme("i" * 10_000, size=(0, 0)), " …"),
     "no text": ('{"shapes": [3], "imageWidth": 3, "imageHeight": 3}', "is damaged"),
 }
 
@@ -97,8 +120,9 @@ BAD_LABELME = {
 @pytest.mark.parametrize("mistake", BAD_LABELME)
 def test_unusable_labelme_is_named(tmp_path, mistake):
     text, expected = BAD_LABELME[mistake]
-    with pytest.raises(UserError, match=rf"a\.json'.*{expected}"):
+    with pytest.raises(UserError, match=rf"a\.json'.*{expected}") as error:
         read_annotations(write(tmp_path / "a.json", text))
+    assert len(str(error.value)) < 1000
 
 
 RUNS = {
@@ -108,6 +132,7 @@ RUNS = {
     "runs of half a pixel": {"size": SHAPE, "counts": [0.5, 40 * 48 - 0.5]},
     "no runs": {"size": SHAPE, "counts": []},
     "rubbish": {"size": SHAPE, "counts": "zzzz~~~"},
+    "a run without end": {"size": SHAPE, "counts": "z" * 1_000_000},
     "another size": {"size": [48, 40], "counts": [40 * 48]},
     "no counts": {"size": SHAPE},
 }
@@ -117,7 +142,7 @@ RUNS = {
 def test_runs_that_do_not_fit_the_image_are_refused(tmp_path, mistake):
     content = json.loads(coco_file({"i.png": BOX}))
     content["annotations"][0]["segmentation"] = RUNS[mistake]
-    with pytest.raises(UserError, match=r"a\.json'.*(run-length code is not|is damaged)"):
+    with pytest.raises(UserError, match=r"a\.json'.*(run-length code (is not|has)|is damaged)"):
         read_annotations(write(tmp_path / "a.json", json.dumps(content)))
 
 

@@ -52,6 +52,25 @@ def test_a_category_is_listed_with_its_masks(miniatures, name, category, kinds, 
             assert 0.005 < open_masks(sample, invert=False).mean() < 0.1
 
 
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (b"candle,train\r\n", "row 2 is damaged"),
+        (b"candle,other,normal,a.JPG,\r\n", "row 2 is damaged"),
+        (b"\xff\r\n", "is damaged"),
+    ],
+)
+def test_a_damaged_list_of_visa_is_named(miniatures, tmp_path, damage, message):
+    shutil.copytree(miniatures / "visa", tmp_path / "visa")
+    table = tmp_path / "visa" / "split_csv" / "1cls.csv"
+    header, rest = table.read_bytes().split(b"\n", 1)
+    table.write_bytes(header + b"\n" + damage + rest)
+    with pytest.raises(UserError, match=rf"1cls\.csv'.*{message}"):
+        read_catalogs(
+            "visa", str(tmp_path / "visa"), "candle", held_back=0.0, held_back_by="spread"
+        )
+
+
 def test_visa_gives_the_same_samples_from_both_trees(miniatures):
     def summary(root):
         catalog = read("visa", root, "candle")

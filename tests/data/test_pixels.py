@@ -8,7 +8,9 @@ import pytest
 import tifffile
 from PIL import Image
 
+from data.files import BoundedFile
 from data.images import MEAN_COLOUR, count_arrays, decode_image, decode_images, find_bit_depth
+from data.masks import open_mask
 from data.opening import image_size
 from data.options import PixelOptions
 from dtsnet_jax.errors import UserError
@@ -16,6 +18,27 @@ from tests.helpers import photograph, square
 from tests.miniature import save
 
 OPTIONS = PixelOptions()
+
+
+def test_no_more_is_read_than_there_is(tmp_path):
+    """What a header claims, such as 2⁶² bytes, Python would make room for."""
+    (tmp_path / "a").write_bytes(b"123456")
+    with BoundedFile(tmp_path / "a") as file:
+        assert file.read(2) == b"12"
+        assert file.read(2**62) == b"3456"
+        assert file.read(2**62) == b""
+        file.seek(1)
+        assert file.read() == b"23456"
+
+
+def test_a_palette_that_is_missing(tmp_path):
+    path = save(Image.new("P", (4, 4)), tmp_path / "i.png")
+    content = path.read_bytes()
+    start = content.index(b"PLTE") - 4
+    end = start + 12 + int.from_bytes(content[start : start + 4])
+    path.write_bytes(content[:start] + content[end:])
+    with pytest.raises(UserError, match="its palette is missing"):
+        open_mask(path, path, invert=False)
 
 
 def write_deep(path, values):

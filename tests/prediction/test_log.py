@@ -33,6 +33,24 @@ ROW = Row(
     picture="heatmaps/1.jpg",
     error=None,
 )
+DAMAGES = [
+    *("{", "7", "\0\xe4", '{"file": "/a.png"}', "", "[" * 100_000),
+    *(
+        json.dumps(asdict(ROW) | changes)
+        for changes in (
+            {"at": "yesterday"},
+            {"score": "3"},
+            {"score": None},
+            {"error": "no image"},
+            {"decision": "good"},
+            {"unusual": 0.0},
+            {"clipped": 1},
+            {"file": "\ud800"},
+            {"regions": [{"box": [1, 2, 3], "area": 4, "peak": 3.5}]},
+            {"more": 1},
+        )
+    ),
+]
 UNREADABLE = replace(ROW, score=None, p_value=None, decision=None, regions=[], error="no image")
 NAMES = [b"\xc3\xa4 \xe2\x82\xac.png", b"not utf-8 \xff.png", b"a,\"b\"\r\n'c'\r.png", b" ;\t.png"]
 
@@ -214,7 +232,7 @@ class TestRefused:
             pass
         assert (tmp_path / LINES_FILE).read_bytes() == before
 
-    @pytest.mark.parametrize("damage", ["{", "7", "\0\xe4", '{"file": "/a.png"}', ""])
+    @pytest.mark.parametrize("damage", DAMAGES)
     def test_a_damaged_line_in_the_middle(self, tmp_path, damage):
         with PredictionLog(tmp_path, "one") as log:
             log.append([ROW, ROW])
