@@ -10,6 +10,7 @@ import numpy as np
 from dtsnet_jax.detectors.ensemble import MEMBERS, joint_like, mean_answer
 from dtsnet_jax.detectors.learner import build_learner, compute_dtype, scoring_options
 from dtsnet_jax.devices.mesh import data_mesh, map_batches, replicate
+from dtsnet_jax.errors import UserError
 from dtsnet_jax.inputs.options import pixel_options
 from dtsnet_jax.prediction.content import check_parts
 from dtsnet_jax.prediction.drift import oddness
