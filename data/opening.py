@@ -1,6 +1,7 @@
 """Opens image files of every common kind as 8-bit RGB at their own size."""
 
 import math
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from data.catalog import IMAGE_FORMATS
 from data.files import BoundedFile
 from data.geometry import Size
 from data.options import PixelOptions
-from dtsnet_jax.errors import UserError
+from dtsnet_jax.errors import UserError, first_line
 
 Image.MAX_IMAGE_PIXELS = None  # data.max_megapixels takes its place, with an error that names it
 
@@ -33,6 +34,10 @@ _UPRIGHT = {
 }
 _DRAFT_MEGAPIXELS = 16.0  # JPEG files from here on are decoded at a fraction of their size
 _LARGE_MEGAPIXELS = 32.0  # files from here on are worked on one at a time
+_DAMAGES = (  # of what Pillow raises, by format
+    *(ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError),
+    *(SyntaxError, TypeError, ValueError, struct.error),
+)
 _large = threading.Lock()
 
 
@@ -112,9 +117,13 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             yield image
     except UserError:
         raise
-    except (OSError, SyntaxError, ValueError, OverflowError, MemoryError) as error:
+    except _DAMAGES as error:
         size = path.stat().st_size if path.is_file() else None
-        found = "does not exist" if size is None else f"cannot be decoded ({size} bytes: {error})"
+        found = (
+            "does not exist"
+            if size is None
+            else f"cannot be decoded ({size} bytes: {first_line(error)})"
+        )
         raise UserError(
             f"image '{path}' {found}; an intact {IMAGE_FORMATS} file was expected: replace "
             "or remove it."
@@ -265,7 +274,7 @@ def deep_values(image: Image.Image, path: Path) -> np.ndarray:
     try:
         values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
-        raise ValueError("OpenCV cannot read its 16-bit values") from error
+        raise ValueError(f"OpenCV: {first_line(error)}") from error
     if values is None or values.dtype != np.uint16:
         raise ValueError("OpenCV cannot read its 16-bit values")
     if values.ndim == 3 and values.shape[-1] >= 3:
