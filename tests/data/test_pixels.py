@@ -31,11 +31,11 @@ def test_no_more_is_read_than_there_is(tmp_path):
         assert file.read() == b"23456"
 
 
-def test_a_width_that_is_no_whole_number(tmp_path):
+def test_a_place_in_the_file_that_is_no_whole_number(tmp_path):
     path = save(Image.new("L", (4, 4)), tmp_path / "i.tif")
     content = bytearray(path.read_bytes())
-    entry = content.index(struct.pack("<H", 256), int.from_bytes(content[4:8], "little"))
-    struct.pack_into("<HIf", content, entry + 2, 11, 1, 4.0)  # its type is FLOAT
+    entry = content.index(struct.pack("<H", 273), int.from_bytes(content[4:8], "little"))
+    struct.pack_into("<HIf", content, entry + 2, 11, 1, 8.0)  # StripOffsets, its type is FLOAT
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"i\.tif' cannot be decoded"):
         decode_image(path, OPTIONS)
