@@ -19,7 +19,8 @@ import traceback
 from pathlib import Path
 from random import Random
 
-from benchmarks.fuzz_kinds import KINDS, prepare
+from benchmarks.fuzz_kinds import KINDS
+from benchmarks.fuzz_seeds import prepare
 
 MEMORY, SECONDS = 2 * 2**30, 20.0
 SHOWN = 5  # findings of each kind
