@@ -89,18 +89,11 @@ def _predict() -> None:
     from dtsnet_jax.prediction.detectors import Detectors
     from dtsnet_jax.prediction.line import PredictionOptions
 
-    if _WORKDIR.value is None or _IMAGES.value is None:
-        missing = "--workdir" if _WORKDIR.value is None else "--images"
-        raise UserError(f"{missing} is missing; try --job=predict --workdir=RUN --images=DIR.")
+    _require(_WORKDIR, _IMAGES, example="--job=predict --workdir=RUN --images=DIR")
     if _WATCH.value and _FAIL_ON_NG.value:
         raise UserError("--fail_on_ng needs an end, which --watch has not; leave one of them out.")
     workdir = Path(_WORKDIR.value)
-    detectors = Detectors(
-        workdir,
-        category=_CATEGORY.value,
-        false_alarms=_FALSE_ALARMS.value,
-        review=_REVIEW.value,
-    )
+    detectors = Detectors(workdir, **_wanted())
     directory = workdir if workdir.is_dir() else workdir.parent
     options = PredictionOptions(
         images=_IMAGES.value,
@@ -118,16 +111,21 @@ def _export() -> None:
     from dtsnet_jax.jobs.export import export
     from dtsnet_jax.prediction.saved import choose_detector
 
-    if _WORKDIR.value is None or _OUT.value is None:
-        missing = "--workdir" if _WORKDIR.value is None else "--out"
-        raise UserError(f"{missing} is missing; try --job=export --workdir=RUN --out=DIR.")
-    choice = choose_detector(
-        Path(_WORKDIR.value),
-        category=_CATEGORY.value,
-        false_alarms=_FALSE_ALARMS.value,
-        review=_REVIEW.value,
-    )
+    _require(_WORKDIR, _OUT, example="--job=export --workdir=RUN --out=DIR")
+    choice = choose_detector(Path(_WORKDIR.value), **_wanted())
     export(choice, Path(_OUT.value), images=_IMAGES.value)
+
+
+def _wanted() -> dict:
+    """Which detector of a run, and with which limits."""
+    rates = {"false_alarms": _FALSE_ALARMS.value, "review": _REVIEW.value}
+    return {"category": _CATEGORY.value, **rates}
+
+
+def _require(*needed: flags.FlagHolder, example: str) -> None:
+    for flag in needed:
+        if flag.value is None:
+            raise UserError(f"--{flag.name} is missing; try {example}.")
 
 
 def _refuse_config() -> None:

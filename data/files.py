@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import os
 import shutil
 import socket
@@ -19,8 +18,8 @@ import pooch
 import psutil
 import requests
 
-from data.forms import Form, find_mismatch
-from dtsnet_jax.errors import UserError, first_line
+from data.forms import Form, parse_json
+from dtsnet_jax.errors import UserError
 
 _PARTIAL = ".partial"
 
@@ -89,12 +88,7 @@ def read_json(path: Path, form: Form) -> dict | None:
     """
     if not path.is_file():
         return None
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        damage = f"it is no JSON ({first_line(error)})"
-    else:
-        damage = find_mismatch(content, form)
+    content, damage = parse_json(path.read_bytes(), form)
     if damage:
         raise UserError(
             f"'{path}' is damaged, {damage}; restore it, or start a new run with --workdir=DIR."

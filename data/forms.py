@@ -1,12 +1,24 @@
 """Whether what JSON gave back has the form that it was written in."""
 
+import json
 from math import isfinite
+
+from dtsnet_jax.errors import first_line
 
 # What a value has to be: a type, (form,) for that or null, [form of every item], {str: form} with
 # any names, or {name: form} with these names and maybe others; those that end in '?' may be absent.
 Form = type | tuple | list | dict
 
 _CALLED = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+
+
+def parse_json(text: str | bytes, form: Form) -> tuple[object, str | None]:
+    """What a text holds as JSON, and what is wrong with it, None where it has the form."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return None, f"it is no JSON ({first_line(error)})"
+    return content, find_mismatch(content, form)
 
 
 def find_mismatch(value: object, form: Form, where: str = "it") -> str | None:

@@ -26,9 +26,8 @@ METRICS_FORM = {
     **dict.fromkeys(("image_auroc?", "pixel_auroc?", "pro?", "pro_per_image?"), float),
 }
 RESULT_FORM = {
-    **dict.fromkeys(("step", "trained_to", "last_step"), int),
     "seed": object,  # of an ensemble 'all'
-    **dict.fromkeys(("train_images", "test_images"), int),
+    **dict.fromkeys(("step", "trained_to", "last_step", "train_images", "test_images"), int),
     "masks": bool,
     "notes": [str],
     "training_seconds": float,

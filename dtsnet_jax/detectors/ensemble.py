@@ -23,9 +23,13 @@ def mean_answer(
     return Answer(sum(one.maps for one in answers) / len(answers), answers[0].features)
 
 
+def _without_teacher(parts: Parts) -> Parts:
+    return {name: part for name, part in parts.items() if name != "teacher"}
+
+
 def joint_like(like: Parts, parts: Parts) -> Parts:
     """What ``Learner.parts_like`` is for the parts of ``join``, with as many members as these."""
-    own = {name: part for name, part in like.items() if name != "teacher"}
+    own = _without_teacher(like)
     members = parts[MEMBERS] if isinstance(parts[MEMBERS], dict) else {0: None}
     return {"teacher": like["teacher"], MEMBERS: dict.fromkeys(members, own)}
 
@@ -40,7 +44,7 @@ def join(members: Sequence[Fitted], answer: Callable[[Parts, jax.Array], Answer]
     Returns:
       Their joint answer; it is trained as far as the least trained of them.
     """
-    own = [{k: part for k, part in one.parts.items() if k != "teacher"} for one in members]
+    own = [_without_teacher(one.parts) for one in members]
     parts = {"teacher": members[0].parts["teacher"], MEMBERS: dict(enumerate(own))}
     return replace(
         members[0],

@@ -60,13 +60,16 @@ Teacher's weights: {licence}
 """
 
 
-def write_folder(folder: Path, saved: SavedDetector, detector: Detector) -> None:
+def write_folder(folder: Path, saved: SavedDetector, detector: Detector) -> dict:
     """Writes all but the README, which tells what ``finish_folder`` is told.
 
     Args:
       folder: an empty directory.
       saved: the detector.
       detector: the same one, with the limits that it is exported with.
+
+    Returns:
+      The content of detector.json, for ``finish_folder``.
 
     Raises:
       UserError: ONNX cannot hold the detector.
@@ -87,16 +90,17 @@ def write_folder(folder: Path, saved: SavedDetector, detector: Detector) -> None
     }
     _write_about(folder, about)
     shutil.copyfile(infer.__file__, folder / "infer.py")
+    return about
 
 
-def finish_folder(folder: Path, verified: dict) -> None:
+def finish_folder(folder: Path, about: dict, verified: dict) -> None:
     """Adds how much the model differs from JAX.
 
     Args:
       folder: of ``write_folder``.
+      about: what that returned.
       verified: of ``dtsnet_jax.export.verify.compare``.
     """
-    about = json.loads((folder / ABOUT_FILE).read_text(encoding="utf-8"))
     _write_about(folder, about | {"verified": verified})
     text = README.format(
         category=about["category"],

@@ -38,9 +38,9 @@ def export(choice: Choice, out: Path, *, images: str | None = None) -> dict:
     detector = Detector(saved, false_alarms=choice.false_alarms, review=choice.review)
     source, photographs = choose_photographs(saved, images)
     with partial_path(out, directory=True) as partial:
-        write_folder(partial, saved, detector)
+        about = write_folder(partial, saved, detector)
         verified = compare(partial, detector, photographs, source)
-        finish_folder(partial, verified)
+        finish_folder(partial, about, verified)
     maps, scores = verified["maps"], verified["scores"]
     print(
         f"compared with JAX on {verified['images']} photographs ({source}): maps differ by at most "

@@ -8,9 +8,9 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from data.files import write_text
-from data.forms import find_mismatch
+from data.forms import parse_json
 from dtsnet_jax.devices.processes import is_first
-from dtsnet_jax.errors import UserError, first_line
+from dtsnet_jax.errors import UserError
 from dtsnet_jax.seed_run import METRICS_FORM, SeedRun
 from dtsnet_jax.training.schedule import Schedule
 from dtsnet_jax.training.step import StepMetrics
@@ -99,12 +99,7 @@ def read_records(directory: Path) -> list[dict]:
 
 
 def _record(path: Path, number: int, line: bytes) -> dict:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        damage = f"it is no JSON ({first_line(error)})"
-    else:
-        damage = find_mismatch(record, METRICS_FORM)
+    record, damage = parse_json(line, METRICS_FORM)
     if damage:
         raise UserError(f"line {number} of '{path}' is damaged, {damage}; remove it.")
     return record
