@@ -22,10 +22,10 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; runs/NAME
 _JOB = flags.DEFINE_enum(
     "job",
     "train",
-    ["prepare", "preview", "train", "evaluate", "ensemble", "report", "predict", "export"],
+    ["prepare", "preview", "train", "evaluate", "ensemble", "report", "predict", "export", "serve"],
     "prepare the data, preview the synthesis, train (and evaluate), evaluate a trained run, "
     "average its seeds, merge the results of several launches into one report, score new "
-    "photographs, or export a detector for machines without JAX.",
+    "photographs, export a detector for machines without JAX, or score over HTTP.",
 )
 _IMAGES = flags.DEFINE_string(
     "images",
@@ -36,16 +36,17 @@ _IMAGES = flags.DEFINE_string(
 _OUT = flags.DEFINE_string(
     "out",
     None,
-    "predict: where to write, WORKDIR/predictions if not given; export: the folder to write.",
+    "predict: where to write, WORKDIR/predictions if not given; export: the folder to write; "
+    "serve: where to keep corrections and changed limits, WORKDIR/served if not given.",
 )
 _CATEGORY = flags.DEFINE_string(
-    "category", None, "predict, export: which one of a run with several."
+    "category", None, "predict, export, serve: which one of a run with several."
 )
 _FALSE_ALARMS = flags.DEFINE_float(
-    "false_alarms", None, "predict, export: in place of the run's threshold.false_alarms."
+    "false_alarms", None, "predict, export, serve: in place of the run's threshold.false_alarms."
 )
 _REVIEW = flags.DEFINE_float(
-    "review", None, "predict, export: in place of the run's threshold.review."
+    "review", None, "predict, export, serve: in place of the run's threshold.review."
 )
 _WATCH = flags.DEFINE_bool("watch", False, "predict: go on with images that appear in a directory.")
 _SORT = flags.DEFINE_enum(
@@ -53,6 +54,15 @@ _SORT = flags.DEFINE_enum(
 )
 _HEATMAPS = flags.DEFINE_bool("heatmaps", True, "predict: write a picture of every image.")
 _FAIL_ON_NG = flags.DEFINE_bool("fail_on_ng", False, "predict: exit with code 3 if a part is NG.")
+_HOST = flags.DEFINE_string("host", "127.0.0.1", "serve: the address to listen on.")
+_PORT = flags.DEFINE_integer("port", 8000, "serve: the port; 0 for one that is free.", 0, 65535)
+_MAX_UPLOAD_MB = flags.DEFINE_integer("max_upload_mb", 64, "serve: mebibytes of a request.", 1)
+_PREDICTIONS = flags.DEFINE_string(
+    "predictions",
+    None,
+    "serve: the --out of a --job=predict whose photographs the page shows, WORKDIR/predictions if "
+    "not given.",
+)
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of the first of the processes.")
 _PROCESSES = flags.DEFINE_integer("processes", None, "How many processes train together.")
 _PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0 on.")
@@ -92,17 +102,14 @@ def _predict() -> None:
     _require(_WORKDIR, _IMAGES, example="--job=predict --workdir=RUN --images=DIR")
     if _WATCH.value and _FAIL_ON_NG.value:
         raise UserError("--fail_on_ng needs an end, which --watch has not; leave one of them out.")
-    workdir = Path(_WORKDIR.value)
-    detectors = Detectors(workdir, **_wanted())
-    directory = workdir if workdir.is_dir() else workdir.parent
     options = PredictionOptions(
         images=_IMAGES.value,
-        out=Path(_OUT.value) if _OUT.value else directory / "predictions",
+        out=_below_workdir(_OUT, "predictions"),
         watch=_WATCH.value,
         sort=_SORT.value,
         heatmaps=_HEATMAPS.value,
     )
-    counts = predict(detectors, options)
+    counts = predict(Detectors(Path(_WORKDIR.value), **_wanted()), options)
     if _FAIL_ON_NG.value and counts["NG"]:
         sys.exit(3)
 
@@ -114,6 +121,33 @@ def _export() -> None:
     _require(_WORKDIR, _OUT, example="--job=export --workdir=RUN --out=DIR")
     choice = choose_detector(Path(_WORKDIR.value), **_wanted())
     export(choice, Path(_OUT.value), images=_IMAGES.value)
+
+
+def _serve() -> None:
+    try:
+        from dtsnet_jax.jobs.serve import ServingOptions, serve
+        from dtsnet_jax.serving.detectors import ServedDetectors
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"--job=serve needs the package '{error.name}'; install it: pip install -r "
+            "requirements-serve.txt."
+        ) from error
+
+    _require(_WORKDIR, example="--job=serve --workdir=RUN")
+    options = ServingOptions(
+        host=_HOST.value,
+        port=_PORT.value,
+        out=_below_workdir(_OUT, "served"),
+        max_upload_mb=_MAX_UPLOAD_MB.value,
+        follow=_below_workdir(_PREDICTIONS, "predictions"),
+    )
+    serve(ServedDetectors(Path(_WORKDIR.value), options.out, **_wanted()), options)
+
+
+def _below_workdir(flag: flags.FlagHolder, default: str) -> Path:
+    """The directory of a flag, or one of this name in the run's."""
+    workdir = Path(_WORKDIR.value)
+    return Path(flag.value or (workdir if workdir.is_dir() else workdir.parent) / default)
 
 
 def _wanted() -> dict:
@@ -136,7 +170,8 @@ def _refuse_config() -> None:
         )
 
 
-WITH_DETECTORS = {"predict": _predict, "export": _export}  # jobs that need no configuration
+# Jobs that need no configuration.
+WITH_DETECTORS = {"predict": _predict, "export": _export, "serve": _serve}
 
 
 def main(_: list[str]) -> None:

@@ -9,9 +9,10 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache, wraps
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import filelock
 import pooch
@@ -55,15 +56,45 @@ def partial_path(path: Path, *, directory: bool = False) -> Iterator[Path]:
         remove(partial)
 
 
+@dataclass(frozen=True)
+class MemoryFile:
+    """A file that lies in memory, as one that was uploaded; readers take it like a path.
+
+    Attributes:
+      name: what messages call it.
+      content: its bytes.
+    """
+
+    name: str
+    content: bytes = field(repr=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def open(self, mode: Literal["rb"], buffering: int = -1) -> io.BytesIO:
+        return io.BytesIO(self.content)
+
+    def read_bytes(self) -> bytes:
+        return self.content
+
+
+def file_size(file: Path | MemoryFile) -> int | None:
+    """Its bytes; None where there is no such file."""
+    if isinstance(file, MemoryFile):
+        return len(file.content)
+    return file.stat().st_size if file.is_file() else None
+
+
 class BoundedFile(io.BufferedReader):
     """A file from which no more is asked at once than it has.
 
     Python makes room for all that a reader wants, and readers want what a header claims.
     """
 
-    def __init__(self, path: Path):
-        super().__init__(io.FileIO(path))
-        self._size = os.fstat(self.fileno()).st_size
+    def __init__(self, file: Path | MemoryFile):
+        super().__init__(file.open("rb", buffering=0))
+        self._size = self.seek(0, os.SEEK_END)
+        self.seek(0)
 
     def read(self, size: int | None = -1) -> bytes:
         left = max(self._size - self.tell(), 0)

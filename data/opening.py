@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from data.catalog import IMAGE_FORMATS
-from data.files import BoundedFile
+from data.files import BoundedFile, MemoryFile, file_size
 from data.geometry import Size
 from data.options import PixelOptions
 from dtsnet_jax.errors import UserError, first_line
@@ -40,6 +40,8 @@ _DAMAGES = (  # of what Pillow raises, by format
 )
 _large = threading.Lock()
 
+ImageFile = Path | MemoryFile
+
 
 class Photograph(NamedTuple):
     """A decoded file.
@@ -54,7 +56,7 @@ class Photograph(NamedTuple):
 
 
 @contextmanager
-def in_turn(path: Path) -> Iterator[None]:
+def in_turn(path: ImageFile) -> Iterator[None]:
     """Keeps large files from being in memory side by side; small ones do not wait.
 
     Raises:
@@ -81,7 +83,7 @@ def open_image(path: Path) -> Image.Image:
         return _upright(image, _orientation(image))
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def image_size(path: ImageFile) -> tuple[int, int]:
     """Width and height that ``open_image`` would give, from the file's header alone.
 
     Raises:
@@ -108,7 +110,7 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: ImageFile) -> Iterator[Image.Image]:
     try:
         # Of a file by name Pillow maps some into memory, and mixes up the sides of turned ones.
         with BoundedFile(path) as file, Image.open(file) as image:
@@ -118,7 +120,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except UserError:
         raise
     except _DAMAGES as error:
-        size = path.stat().st_size if path.is_file() else None
+        size = file_size(path)
         found = (
             "does not exist"
             if size is None
@@ -130,7 +132,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         ) from error
 
 
-def open_rgb(path: Path, options: PixelOptions, *, at_least: Size | None = None) -> Photograph:
+def open_rgb(path: ImageFile, options: PixelOptions, *, at_least: Size | None = None) -> Photograph:
     """Decodes an image file of any accepted kind to 8-bit RGB.
 
     8 to 16 bit, grey, palette, RGB, RGBA (alpha is dropped) and CMYK are accepted, and a rotation
@@ -208,7 +210,7 @@ def _convert_pillow(image: Image.Image, options: PixelOptions) -> Photograph:
         ) from error
 
 
-def _check_size(image: Image.Image, path: Path, max_megapixels: float) -> float:
+def _check_size(image: Image.Image, path: ImageFile, max_megapixels: float) -> float:
     megapixels = image.width * image.height / 1e6
     if megapixels > max_megapixels:
         raise UserError(
@@ -219,7 +221,7 @@ def _check_size(image: Image.Image, path: Path, max_megapixels: float) -> float:
     return megapixels
 
 
-def is_deep(image: Image.Image, path: Path) -> bool:
+def is_deep(image: Image.Image, path: ImageFile) -> bool:
     """Whether a file, of which the header has been read, holds more than 8 bits a value.
 
     Pillow keeps the upper 8 bits only of colours with more, so their headers are asked.
@@ -238,7 +240,7 @@ def is_deep(image: Image.Image, path: Path) -> bool:
     return image.format == "PNG" and ";16" in str(settings)
 
 
-def _jpeg_2000_bits(path: Path) -> int:
+def _jpeg_2000_bits(path: ImageFile) -> int:
     """Bits a value by the codestream's header (ISO/IEC 15444-1, A.5.1)."""
     with path.open("rb") as file:
         head = file.read(1 << 16)
@@ -246,7 +248,7 @@ def _jpeg_2000_bits(path: Path) -> int:
     return (head[start + 42] & 0x7F) + 1 if 0 <= start < len(head) - 42 else 8
 
 
-def deep_values(image: Image.Image, path: Path) -> np.ndarray:
+def deep_values(image: Image.Image, path: ImageFile) -> np.ndarray:
     """The values of a deep file as they lie in it.
 
     Returns:
@@ -272,7 +274,7 @@ def deep_values(image: Image.Image, path: Path) -> np.ndarray:
     import cv2  # slow to import, and few files need it
 
     try:
-        values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+        values = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise ValueError(f"OpenCV: {first_line(error)}") from error
     if values is None or values.dtype != np.uint16:

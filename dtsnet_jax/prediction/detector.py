@@ -1,6 +1,7 @@
 """Scores new photographs with what was learned: the way in from Python."""
 
 from collections.abc import Sequence
+from copy import copy
 from functools import partial
 from pathlib import Path
 
@@ -56,10 +57,7 @@ class Detector:
         self._scoring = scoring_options(config)
         self.batch_size = config.scoring.batch_size
         self.ahead = 1 if options.tile_size else 4 * self.batch_size
-        self.false_alarms, self.review = false_alarms, review
-        scores, peaks = self.calibration.scores, self.calibration.peaks
-        self.limits = find_limits(scores, false_alarms=false_alarms, review=review)
-        self._peaks = find_limits(peaks, false_alarms=false_alarms, review=review)
+        self._decide_at(false_alarms, review)
         self._oddness = oddness(self.calibration.features, self.calibration.usual)
 
         self._mesh = data_mesh()
@@ -83,6 +81,25 @@ class Detector:
             )
         answer = partial(mean_answer, learner) if several else learner.answer
         self._answer = jax.jit(partial(answer, scoring=self._scoring))
+
+    def _decide_at(self, false_alarms: float, review: float) -> None:
+        self.false_alarms, self.review = false_alarms, review
+        scores, peaks = self.calibration.scores, self.calibration.peaks
+        self.limits = find_limits(scores, false_alarms=false_alarms, review=review)
+        self._peaks = find_limits(peaks, false_alarms=false_alarms, review=review)
+
+    def with_rates(self, *, false_alarms: float, review: float) -> "Detector":
+        """The same detector with other limits; nothing is loaded or compiled again.
+
+        Args:
+          false_alarms, review: as ``threshold.false_alarms`` and ``threshold.review``.
+
+        Raises:
+          UserError: the rates cannot be.
+        """
+        other = copy(self)
+        other._decide_at(false_alarms, review)
+        return other
 
     @classmethod
     def load(
@@ -128,8 +145,9 @@ class Detector:
         """Scores a photograph, or several of them.
 
         Args:
-          photographs: a path, a Pillow image, or an array (height, width), (height, width, 3) or
-            (height, width, 4), uint8 or uint16, RGB; or a list or tuple of these.
+          photographs: a path, a file in memory, a Pillow image, or an array (height, width),
+            (height, width, 3) or (height, width, 4), uint8 or uint16, RGB; or a list or tuple of
+            these.
 
         Returns:
           A prediction; of a list or tuple a list of them.

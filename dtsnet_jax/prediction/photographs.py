@@ -11,11 +11,12 @@ import numpy as np
 from PIL import Image
 
 from data.catalog import is_file
+from data.files import MemoryFile
 from data.geometry import Placement, Size, placements
 from data.images import MEAN_COLOUR
 from data.mask_arrays import resize_mask
 from data.masks import open_mask
-from data.opening import convert_image, image_size, in_turn, open_rgb
+from data.opening import ImageFile, convert_image, image_size, in_turn, open_rgb
 from data.options import PixelOptions
 from data.region import region_files
 from data.tiles import Stitching, tile_shape
@@ -24,7 +25,7 @@ from dtsnet_jax.errors import UserError
 from dtsnet_jax.evaluation.scoring import mean_of_largest
 
 Answers = Callable[[np.ndarray], Answer]  # of (n, height, width, 3) uint8, as NumPy arrays
-Source = str | Path | Image.Image | np.ndarray
+Source = str | Path | MemoryFile | Image.Image | np.ndarray
 
 
 class Opened(NamedTuple):
@@ -68,8 +69,8 @@ class Opener:
         Raises:
           UserError: it cannot be used.
         """
-        if isinstance(source, (str, Path)):
-            return self._open_file(Path(source))
+        if isinstance(source, (str, Path, MemoryFile)):
+            return self._open_file(Path(source) if isinstance(source, str) else source)
         image, clipped = convert_image(source, self.options)
         if self.regions:
             raise UserError(
@@ -79,7 +80,7 @@ class Opener:
         size = image.size[::-1]
         return self._opened(None, image, clipped, size, self.region, lambda _: image)
 
-    def _open_file(self, path: Path) -> Opened:
+    def _open_file(self, path: ImageFile) -> Opened:
         options = self.options
         reducible = options.antialias and not options.tile_size
         with in_turn(path):
@@ -88,7 +89,7 @@ class Opener:
             image, clipped = open_rgb(path, options, at_least=at_least)
             region = self.region
             if self.regions:
-                (mask,) = region_files([path], self.regions)
+                (mask,) = region_files([Path(str(path))], self.regions)
                 region = open_mask(mask, path, invert=False)
             try:
                 again = partial(_image, path, options)
@@ -151,7 +152,7 @@ def make_opener(options: PixelOptions, region: str, image: Path) -> Opener:
     return Opener(options, open_mask(path, image, invert=False), "")
 
 
-def _image(path: Path, options: PixelOptions, at_least: Size) -> Image.Image:
+def _image(path: ImageFile, options: PixelOptions, at_least: Size) -> Image.Image:
     with in_turn(path):
         return open_rgb(path, options, at_least=at_least).image
 

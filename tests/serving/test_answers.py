@@ -1,0 +1,173 @@
+"""What a server answers is what the detector says, and what is wrong it says in a sentence."""
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from data.files import MemoryFile
+from dtsnet_jax import Detector
+from dtsnet_jax.prediction.limits import find_limits
+from dtsnet_jax.serving import guard
+from tests.helpers import photograph
+from tests.serving.conftest import png
+
+URL = "http://127.0.0.1"
+TOKEN = "a secret of some length"
+
+
+@pytest.fixture
+def client(new_app):
+    with TestClient(new_app(), base_url=URL) as one:
+        yield one
+
+
+def test_answers_are_those_of_the_detector(client, run, sent):
+    answers = client.post("/predict", files=sent(a=505, b=2000)).json()
+    expected = Detector.load(run, category="left")([photograph(505), photograph(2000)])
+    assert [one["file"] for one in answers] == ["a.png", "b.png"]
+    for answer, prediction in zip(answers, expected, strict=True):
+        np.testing.assert_allclose(answer["score"], prediction.score, rtol=1e-5)
+        for name in ("p_value", "decision", "unusual", "clipped"):
+            assert answer[name] == getattr(prediction, name)
+        boxes = [tuple(region["box"]) for region in answer["regions"]]
+        assert boxes == [region.box for region in prediction.regions]
+
+
+def test_many_clients_at_once_get_their_own_answers(client, run):
+    """Batches are cut from what has come, and every answer goes to who asked."""
+    contents = [png(photograph(number)) for number in range(24)]
+
+    def score(number):
+        form = [("files", (f"{number}.png", contents[number]))]
+        return client.post("/predict", files=form).json()[0]
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(score, range(24)))
+    scores = Detector.load(run, category="left")([MemoryFile("", one) for one in contents])
+    assert [one["file"] for one in answers] == [f"{number}.png" for number in range(24)]
+    np.testing.assert_allclose(
+        [one["score"] for one in answers], [one.score for one in scores], rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("depth", ["8 bit", "16 bit", "JPEG 2000"])
+def test_uploads_are_read_like_files(client, run, tmp_path, depth):
+    path = tmp_path / ("part.jp2" if depth == "JPEG 2000" else "part.png")
+    image = photograph(3).convert("L")
+    if depth == "16 bit":
+        image = Image.fromarray(np.asarray(image).astype(np.uint16) * 257)
+    image.save(path)
+    (answer,) = client.post("/predict", files=[("files", path.open("rb"))]).json()
+    expected = Detector.load(run, category="left")(path)
+    np.testing.assert_allclose(answer["score"], expected.score, rtol=1e-5)
+
+
+def test_a_picture_is_the_predictions(client, run, sent):
+    answer = client.post("/predict?picture=1", files=sent(a=505))
+    assert answer.headers["content-type"] == "image/png"
+    expected = Detector.load(run, category="left")(photograph(505)).picture()
+    shown = Image.open(io.BytesIO(answer.content))
+    difference = np.asarray(shown, int) - np.asarray(expected)
+    assert shown.size == expected.size and np.abs(difference).max() <= 2
+    assert "one" in client.post("/predict?picture=1", files=sent(a=505, b=506)).json()["error"]
+
+
+BAD = {
+    "nothing": b"",
+    "a text": b"no picture",
+    "a picture that is cut short": png(photograph(0))[:200],
+    "a bomb": b"P5 50000 50000 255\n",
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_what_is_no_photograph_is_named(client, sent, kind):
+    bad = client.post("/predict", files=sent(bad=BAD[kind]))
+    assert bad.status_code == 422 and "bad.png" in bad.json()[0]["error"]
+    assert bad.json()[0]["score"] is None
+    mixed = client.post("/predict", files=sent(bad=BAD[kind], good=1))
+    assert mixed.status_code == 200
+    assert [bool(one["error"]) for one in mixed.json()] == [True, False]
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "C:\\parts\\a.png", "parts/", "x" * 500])
+def test_names_are_only_names(client, name):
+    answer = client.post("/predict", files=[("files", (name, png(photograph(1))))])
+    shown = answer.json()[0]["file"]
+    assert shown in ("passwd", "a.png", "photograph", "x" * 200)
+
+
+def test_requests_that_cannot_be_are_refused_in_a_sentence(new_app, sent):
+    with TestClient(new_app(None, max_upload_mb=1), base_url=URL) as client:
+        missing = client.post("/predict", files=sent(a=1))
+        unknown = client.post("/predict?detector=lft", files=sent(a=1))
+        nothing = client.post("/predict?detector=left")
+        large = client.post("/predict?detector=left", files=sent(a=bytes(2**20)))
+        many = client.post("/predict?detector=left", files=sent(a=1) * 33)
+        right = client.post("/predict?detector=right", files=sent(a=1)).json()[0]
+        assert client.get("/health").json()["loaded"] == ["right"]
+    assert "left, right" in missing.json()["error"] and "'left'" in unknown.json()["error"]
+    assert "files" in nothing.json()["error"] and "32" in many.json()["error"]
+    assert large.status_code == 413 and "max_upload_mb" in large.json()["error"]
+    assert right["detector"] == "right" and right["score"] > 0
+
+
+def test_no_more_wait_than_there_is_room_for(new_app, sent, monkeypatch):
+    """Some of many requests are refused with the time to come again, all others answered."""
+    monkeypatch.setattr(guard, "UNDER_WAY", 2)
+    with TestClient(new_app(), base_url=URL) as client, ThreadPoolExecutor(12) as threads:
+        client.post("/predict", files=sent(a=1))
+        form = sent(a=1)
+        answers = list(threads.map(lambda _: client.post("/predict", files=form), range(36)))
+        kept = client.get("/metrics").text
+    refused = [one for one in answers if one.status_code == 503]
+    assert refused and {one.status_code for one in answers} == {200, 503}
+    assert all(int(one.headers["Retry-After"]) >= 1 for one in refused)
+    assert f"dtsnet_refused_total {len(refused)}.0" in kept and "dtsnet_requests 0.0" in kept
+
+
+def test_others_need_the_token(new_app, sent):
+    with TestClient(new_app(token=TOKEN), base_url="http://line.example") as client:
+        post = lambda **options: client.post("/predict", files=sent(a=1), **options)  # noqa: E731
+        assert post().status_code == post(headers={"Authorization": "Bearer x"}).status_code == 401
+        assert post(headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
+        assert post(auth=("anybody", TOKEN)).status_code == 200
+        assert client.get("/").status_code == 401 and client.get("/health").status_code == 200
+
+
+def test_pages_of_others_have_no_access(client, sent):
+    other = client.post("/predict", files=sent(a=1), headers={"Sec-Fetch-Site": "cross-site"})
+    rebound = client.get("/", headers={"Host": "evil.example:8000"})
+    assert other.status_code == rebound.status_code == 403
+    for host in ("localhost:8000", "[::1]:8000"):
+        assert client.get("/", headers={"Host": host}).status_code == 200
+
+
+def test_limits_are_changed_and_kept(client, new_app, run, sent):
+    before = client.get("/detectors/left").json()
+    assert len(before["calibration_scores"]) == 20
+    rates = {"false_alarms": 0.2, "review": 0.5}
+    after = client.put("/detectors/left/limits", json=rates).json()
+    expected = find_limits(np.array(before["calibration_scores"]), **rates)
+    assert (after["review_score"], after["reject_score"]) == (
+        expected.review.score,
+        expected.reject.score,
+    )
+    choices = {choice["rate"]: choice["score"] for choice in before["choices"]}
+    assert choices[0.2] == after["reject_score"] and choices[0.5] == after["review_score"]
+    (answer,) = client.post("/predict", files=sent(a=2000)).json()
+    assert answer["decision"] == expected.decide(answer["score"])
+    with TestClient(new_app(), base_url=URL) as again:
+        assert again.get("/detectors/left").json() == after
+    wrong = client.put("/detectors/left/limits", json={"false_alarms": 0.2, "review": 0.1})
+    assert wrong.status_code == 422 and "review" in wrong.json()["error"]
+
+
+def test_the_api_is_described_without_the_internet(client):
+    page = client.get("/docs").text
+    assert "https://" not in page and "/openapi.json" in page
+    assert "/predict" in client.get("/openapi.json").json()["paths"]

@@ -1,0 +1,130 @@
+"""The newest parts, what another process predicts, and decisions that were wrong."""
+
+import csv
+import io
+import json
+from dataclasses import asdict
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from data.files import MemoryFile
+from data.layouts import table
+from dtsnet_jax.prediction.detectors import Detectors
+from dtsnet_jax.prediction.line import Line, PredictionOptions
+from dtsnet_jax.prediction.log import LINES_FILE, PredictionLog, Row
+from dtsnet_jax.serving import parts
+from dtsnet_jax.serving.following import Follower
+from dtsnet_jax.serving.parts import Parts
+from tests.helpers import photograph
+from tests.miniature import save
+
+URL = "http://127.0.0.1"
+ANSWER = {"error": None, "decision": "OK", "score": 1.0, "detector": "left"}
+
+
+def test_only_the_newest_are_kept(monkeypatch):
+    monkeypatch.setattr(parts, "NEWEST", 3)
+    monkeypatch.setattr(parts, "NEWEST_BYTES", 2500)
+    kept = Parts()
+    for _ in range(5):
+        kept.add(dict(ANSWER), MemoryFile("a.png", bytes(1000)), None)
+    assert [part.number for part in kept.newest()] == [5, 4, 3]
+    assert [part.file is None for part in kept.newest()] == [False, False, True]
+    assert [part.number for part in kept.newest(after=4)] == [5]
+
+
+def test_corrections_are_a_table_to_train_with(new_app, sent, tmp_path):
+    with TestClient(new_app(), base_url=URL) as client:
+        numbers = [one["part"] for one in client.post("/predict", files=sent(a=1, b=2)).json()]
+        for number, label in zip(numbers, ("good", "defective"), strict=True):
+            shown = client.put(f"/parts/{number}/label", json={"label": label}).json()
+            assert shown["label"] == label
+        client.put(f"/parts/{numbers[0]}/label", json={"label": "defective"})
+        client.put(f"/parts/{numbers[1]}/label", json={"label": ""})
+        assert client.put("/parts/99/label", json={"label": "good"}).status_code == 422
+        assert client.put(f"/parts/{numbers[0]}/label", json={"label": "x"}).status_code == 422
+    file = tmp_path / "corrections.csv"
+    (row,) = csv.DictReader(file.open(newline=""))
+    assert (row["label"], row["category"]) == ("defective", "left")
+    assert (tmp_path / row["image"]).read_bytes() == sent(a=1)[0][1][1]
+    with file.open("a") as added:
+        for index in range(2):
+            name = save(photograph(index), tmp_path / f"good{index}.png").name
+            added.write(f"{name},good,left,,,\n")
+    catalog = table.read(file, "left", held_back=0.0, held_back_by="spread")
+    assert [sample.path for sample in catalog.test] == [tmp_path / row["image"]]
+
+
+def test_a_damaged_table_of_corrections_is_not_lost(new_app, sent, tmp_path):
+    (tmp_path / "corrections.csv").write_text("my,own\n1,2\n")
+    with TestClient(new_app(), base_url=URL) as client:
+        (answer,) = client.post("/predict", files=sent(a=1)).json()
+        refused = client.put(f"/parts/{answer['part']}/label", json={"label": "good"})
+    assert refused.status_code == 422 and "corrections.csv" in refused.json()["error"]
+    assert (tmp_path / "corrections.csv").read_text() == "my,own\n1,2\n"
+
+
+def test_the_page_shows_what_another_process_predicts(new_app, run, tmp_path):
+    photographs = [save(photograph(n), tmp_path / "line" / f"{n}.png") for n in (3, 2000)]
+    out = tmp_path / "predictions"
+    detectors = Detectors(run, category="left")
+    with PredictionLog(out, detectors.fingerprint) as log:
+        with Line(detectors, log, PredictionOptions("", out)) as line:
+            line.score(photographs)
+        rows = list(log.rows)
+    app = new_app(follow=out)
+    with TestClient(app, base_url=URL) as client:
+        shown = []
+        while len(shown) < 2:
+            shown = client.get("/parts").json()
+        for part, row in zip(reversed(shown), rows, strict=True):
+            assert part["file"] == row["file"] and part["score"] == row["score"]
+            picture = Image.open(io.BytesIO(client.get(f"/parts/{part['part']}/picture").content))
+            assert picture.size == (48 * 2 + 9, 40 + 6)
+        corrected = client.put(f"/parts/{shown[0]['part']}/label", json={"label": "good"})
+        assert corrected.json()["label"] == "good"
+    (row,) = csv.DictReader((tmp_path / "corrections.csv").open(newline=""))
+    assert row["image"] == str(photographs[1])
+
+
+def line_of(number, picture=None):
+    row = Row(f"/parts/{number}.png", "left", 1, 1, "2026-01-01T00:00:00+00:00", 1.0, None, None,
+              None, False, False, [], picture, None)  # fmt: skip
+    return json.dumps(asdict(row)) + "\n"
+
+
+def test_following_takes_whole_rows_once(tmp_path):
+    """Also where the log is made later, is cut off in a row, begins anew, or leads elsewhere."""
+    kept, file = Parts(), tmp_path / LINES_FILE
+    follower = Follower(tmp_path, kept)
+    follower.look()
+    file.write_text('{"schema": 1, "fingerprint": ""}\n' + line_of(1) + line_of(2)[:30])
+    follower.look()
+    with file.open("a") as log:
+        log.write(line_of(2)[30:] + line_of(3, "../secret.jpg"))
+    follower.look()
+    follower.look()
+    names = [part.answer["file"] for part in kept.newest()]
+    assert names == ["/parts/3.png", "/parts/2.png", "/parts/1.png"]
+    assert kept.newest()[0].picture is None
+    file.write_text('{"schema": 1, "fingerprint": ""}\n' + line_of(4))
+    follower.look()
+    assert kept.newest()[0].answer["file"] == "/parts/4.png"
+
+
+def test_of_a_long_log_the_end_is_taken(tmp_path):
+    with (tmp_path / LINES_FILE).open("w") as file:
+        file.writelines(map(line_of, range(8000)))
+    kept = Parts()
+    Follower(tmp_path, kept).look()
+    names = [part.answer["file"] for part in kept.newest()]
+    assert names == [f"/parts/{n}.png" for n in range(7999, 7799, -1)]
+
+
+@pytest.mark.parametrize("damage", ["[]", "no JSON", '{"false_alarms": 1}'])
+def test_damaged_limits_are_named(new_app, tmp_path, damage):
+    (tmp_path / "limits.json").write_text(damage)
+    with pytest.raises(ValueError, match=r"limits\.json"):
+        new_app()
