@@ -86,10 +86,10 @@ export class Limits {
       svg.append(element("rect", { class: "bar", ...box }));
     });
     svg.append(element("line", { class: "axis", x1: 12, x2: WIDTH - 12, y1: floor, y2: floor }));
-    const legend = { x: 12, y: HEIGHT - 6 };
-    svg.append(element("text", legend, `scores of ${good.length} good photographs`));
+    const x = this.score === null ? WIDTH : this.place(this.score);
+    const side = x > WIDTH / 2 ? { x: 12, "text-anchor": "start" } : { x: WIDTH - 12, "text-anchor": "end" };
+    svg.append(element("text", { ...side, y: HEIGHT - 6 }, `scores of ${good.length} good photographs`));
     if (this.score !== null) {
-      const x = this.place(this.score);
       const points = `${x - 7},${floor + 13} ${x + 7},${floor + 13} ${x},${floor}`;
       svg.append(element("polygon", { class: "now", points }));
     }
@@ -107,8 +107,9 @@ export class Limits {
     line.append(element("rect", { x: x - 10, y: 0, width: 20, height: floor, "fill-opacity": 0, stroke: "none" }));
     line.append(element("line", { x1: x, x2: x, y1: TOP - 12, y2: floor, "stroke-width": 2 }));
     line.append(element("circle", { cx: x, cy: TOP - 12, r: 5 }));
-    const anchor = x > WIDTH / 2 ? "end" : "start", y = which === "reject" ? 11 : 26;
-    const text = element("text", { x: x + (anchor === "end" ? -9 : 9), y, "text-anchor": anchor }, `${label} ${percent(rate)}`);
+    const left = which === "review" ? x > 110 : x > WIDTH - 90; // of its line, not over the other one
+    const anchor = left ? "end" : "start", y = which === "reject" ? 11 : 26;
+    const text = element("text", { x: x + (left ? -9 : 9), y, "text-anchor": anchor }, `${label} ${percent(rate)}`);
     line.append(text);
     line.addEventListener("pointerdown", (event) => this.drag(which, event));
     line.addEventListener("keydown", (event) => this.press(which, event));
