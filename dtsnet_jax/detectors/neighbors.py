@@ -63,7 +63,7 @@ def patch_vectors(features: Features, levels: tuple[int, ...]) -> Float[Array, "
 
 
 @partial(jax.jit, static_argnames="count")
-def greedy_k_center(vectors: Float[Array, "n d"], count: int, key: jax.Array) -> Int[Array, "m"]:
+def greedy_k_center(vectors: Float[Array, "n d"], count: int, key: jax.Array) -> Int[Array, " m"]:
     """Chooses vectors one by one, each the farthest from those chosen before (Gonzalez, 1985).
 
     Args:
@@ -92,7 +92,7 @@ def greedy_k_center(vectors: Float[Array, "n d"], count: int, key: jax.Array) ->
 def nearest_distance(
     vectors: Float[Array, "... d"],
     bank: Float[Array, "m d"],
-    left_out: Bool[Array, "m"] | None = None,
+    left_out: Bool[Array, " m"] | None = None,
 ) -> Float[Array, "..."]:
     """Euclidean distance of each vector to the nearest of the bank that is not left out."""
     squares = jnp.sum(bank**2, axis=1)
@@ -202,7 +202,7 @@ class NeighborLearner:
 
     def _choose_bank(
         self, images: CategoryImages, seed: int
-    ) -> tuple[Float[np.ndarray, "m d"], Int[np.ndarray, "m"]]:
+    ) -> tuple[Float[np.ndarray, "m d"], Int[np.ndarray, " m"]]:
         """The vectors that are kept, and the number of the photograph that each is of."""
         normal = images.training.normal
         generator = np.random.default_rng(seed)
@@ -228,7 +228,7 @@ class NeighborLearner:
 
 def read_bank(
     path: Path,
-) -> tuple[Float[np.ndarray, "m d"], Int[np.ndarray, "m"], float]:
+) -> tuple[Float[np.ndarray, "m d"], Int[np.ndarray, " m"], float]:
     """The vectors, the number of the photograph that each is of, and what choosing them took."""
     try:
         with np.load(path) as file:
