@@ -132,7 +132,7 @@ class SeedRun:
         """
         return from_first(lambda: read_json(self._record_file, RECORD_FORM)) or {}
 
-    def check_unchanged(self, made_from: dict[str, str | None], last_step: int) -> None:
+    def check_unchanged(self, made_from: dict[str, str | int | None], last_step: int) -> None:
         """Refuses to continue, or to call finished, what was made from something else.
 
         Args:
@@ -159,7 +159,7 @@ class SeedRun:
 
     def begin(
         self,
-        made_from: dict[str, str | None],
+        made_from: dict[str, str | int | None],
         *,
         length: Length,
         last_step: int,

@@ -15,6 +15,12 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
+from jaxtyping import install_import_hook
+
+# Every call is checked against its annotations; an int may stand for a float, as PEP 484 has it.
+CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+install_import_hook(["dtsnet_jax", "data"], CHECKER)
+
 from dtsnet_jax.devices.processes import choose_cpu_convolutions
 
 choose_cpu_convolutions()  # as launch.py does and before devices are used: the same programs

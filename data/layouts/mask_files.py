@@ -106,7 +106,7 @@ def _list_masks(directory: Path | None) -> tuple[list[Path], list[Annotations], 
 
 
 def _by_path(
-    images: Sequence[Path], around: Path, files: Sequence[Path], directory: Path
+    images: Sequence[Path], around: Path, files: Sequence[Path], directory: Path | None
 ) -> dict[Path, tuple[Path, ...]]:
     """The files whose path, or whose folder's path, is that of an image."""
     by_path: dict[Path, list[Path]] = {}

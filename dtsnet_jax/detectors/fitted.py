@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -65,6 +65,7 @@ class Fitted:
         return self.answers(images, batch_size=batch_size).maps
 
 
+@runtime_checkable
 class Learner(Protocol):
     """Learns categories, one after the other; compiled programs serve all of them."""
 

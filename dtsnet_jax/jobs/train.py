@@ -73,7 +73,7 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, dict]:
 
 def _train(
     table: Table, row: Row, learns: Catalog, run: SeedRun
-) -> tuple[dict[str, str | None], int]:
+) -> tuple[dict[str, str | int | None], int]:
     """Trains what is not trained yet; returns the weights' fingerprint and last step."""
     images = table.images.of(row.config, learns)
     if run.trained_step is None:
@@ -94,7 +94,7 @@ def _train(
     return made_from, last_step
 
 
-def _wanted(table: Table, row: Row, learns: Catalog) -> tuple[dict[str, str | None], int]:
+def _wanted(table: Table, row: Row, learns: Catalog) -> tuple[dict[str, str | int | None], int]:
     """The fingerprint of a row's weights, and the step that they are to reach."""
     images = table.images.of(row.config, learns)
     made_from = {

@@ -40,7 +40,7 @@ def write_gallery(
     directory.mkdir(parents=True, exist_ok=True)
     cases = []
     for group, members in _groups(np.array([s.label for s in samples]), scores).items():
-        for index in members:
+        for index in members.tolist():
             sample = samples[index]
             image, heat, mask = picture(index)
             panels = [image]

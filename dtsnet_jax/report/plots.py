@@ -109,8 +109,8 @@ def rate_curves(curves: dict[str, dict[str, Sequence[float]]], y: str, title: st
 
 
 def score_histogram(
-    good: Sequence[float],
-    defective: Sequence[float],
+    good: np.ndarray,
+    defective: np.ndarray,
     threshold: float | None,
     title: str,
     limits: Limits | None = None,
@@ -118,7 +118,7 @@ def score_histogram(
     """How the scores of good and defective images lie.
 
     Args:
-      good, defective: image scores; one of them may be empty.
+      good, defective: image scores, (n,) float; one of them may be empty.
       threshold: of the largest F1, drawn as a line; None draws none.
       title: of the picture.
       limits: drawn as lines; None draws none.
@@ -177,7 +177,7 @@ def promise_curves(
     return to_svg(figure)
 
 
-def image_roc(good: Sequence[float], defective: Sequence[float]) -> dict[str, list[float]]:
+def image_roc(good: np.ndarray, defective: np.ndarray) -> dict[str, list[float]]:
     """The ROC curve over images, with a point for every distinct score."""
     thresholds = np.unique([*good, *defective])[::-1]
     rates = {}

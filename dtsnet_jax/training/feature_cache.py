@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Int, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
 from data.memory import format_bytes, free_memory
 from dtsnet_jax.devices.mesh import split_batch, split_whole
@@ -22,6 +22,8 @@ from dtsnet_jax.seed_run import SeedRun
 from dtsnet_jax.training.programs import Programs
 from dtsnet_jax.training.schedule import Schedule
 
+ImageFeatures = tuple[Float[Array, "images ..."], ...]  # of every level
+BatchedFeatures = tuple[Float[Array, "n b ..."], ...]
 UNDECIDED = -1.0
 _SHARE = 0.5  # of a device's free memory; the rest is for training
 
@@ -61,21 +63,23 @@ class FeatureCache:
             self._features = jax.block_until_ready(insert(self._features, features, start))
         self._take = jax.jit(_take, out_shardings=NamedSharding(mesh, PartitionSpec(None, "data")))
 
-    def take(self, index: Int[Array, "n b"]) -> Features:
+    def take(self, index: Int[Array, "n b"]) -> BatchedFeatures:
         """The features of several batches of images, each (n, b, ...), split over the devices."""
         return self._take(self._features, index)
 
 
-def _insert(cache: Features, features: Features, start: int) -> Features:
+def _insert(cache: ImageFeatures, features: Features, start: Int[Array, ""]) -> ImageFeatures:
     update = partial(jax.lax.dynamic_update_slice_in_dim, start_index=start, axis=0)
     return tuple(map(update, cache, features))
 
 
-def _take(cache: Features, index: Array) -> Features:
+def _take(cache: ImageFeatures, index: Int[Array, "n b"]) -> BatchedFeatures:
     return tuple(level[index] for level in cache)
 
 
-def _one_batch(teacher, images: np.ndarray, batch_size: int) -> Features:
+def _one_batch(
+    teacher: Callable[[Array], Features], images: np.ndarray, batch_size: int
+) -> tuple[jax.ShapeDtypeStruct, ...]:
     shape = jax.ShapeDtypeStruct((batch_size, *images.shape[1:]), images.dtype)
     return jax.eval_shape(teacher, shape)
 
@@ -123,7 +127,7 @@ def open_cache(
 
 def send(
     batch: dict[str, np.ndarray], cache: FeatureCache | None, mesh: Mesh
-) -> dict[str, Array | Features]:
+) -> dict[str, Array | BatchedFeatures]:
     """Sends to the devices what a step uses of its batches.
 
     Args:

@@ -19,6 +19,7 @@ from dtsnet_jax.model.encoder import Encoder, Features, mean_features, normalize
 from dtsnet_jax.training.objective import distillation_loss
 
 PyTree = Any
+Batch = dict[str, UInt8[Array, "_ h w 3"] | Features]
 
 
 @partial(
@@ -38,7 +39,7 @@ class TrainState:
       average: params and batch_stats averaged over the last steps, or None where they are not.
     """
 
-    step: Array
+    step: PyTree
     params: PyTree
     batch_stats: PyTree
     optimizer_state: PyTree
@@ -110,9 +111,7 @@ def teacher_features(graphs: Graphs, arrays: PyTree, images: UInt8[Array, "b h w
     return teacher(normalize_images(images, graphs.backbone))
 
 
-def anomalous_features(
-    graphs: Graphs, teacher: PyTree, batch: dict[str, Array], normal: Features
-) -> Features:
+def anomalous_features(graphs: Graphs, teacher: PyTree, batch: Batch, normal: Features) -> Features:
     """f_T,a: the teacher's features of the images that the student sees.
 
     Samples come in groups of which the last one was synthesised, so the teacher runs over those
@@ -150,7 +149,7 @@ def make_train_step(
     steps so far over which ``state.average`` reaches, where there is one.
     """
 
-    def loss_of(params, batch_stats, teacher: PyTree, batch: dict[str, Array], key: Array):
+    def loss_of(params, batch_stats, teacher: PyTree, batch: Batch, key: Array):
         normal = batch.get("features")
         if normal is None:
             normal = teacher_features(graphs, teacher, batch["normal"])
@@ -159,7 +158,7 @@ def make_train_step(
         loss = distillation_loss(normal, student(anomalous, key))
         return loss, nnx.as_pure(nnx.state(student, nnx.BatchStat))
 
-    def train_step(state: TrainState, teacher: PyTree, batches: dict[str, Array], key: Array):
+    def train_step(state: TrainState, teacher: PyTree, batches: dict[str, PyTree], key: Array):
         count = len(jax.tree.leaves(batches)[0])
         value_and_gradient = jax.value_and_grad(loss_of, has_aux=True)
         batch_stats, loss = state.batch_stats, 0.0

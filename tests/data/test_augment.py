@@ -85,7 +85,9 @@ def test_flips_take_rectangles():
 def test_rotation_equals_scipys(monkeypatch, degrees, height):
     monkeypatch.setattr(tf.random, "stateless_uniform", given(np.float32(np.radians(degrees))))
     image, mask = IMAGE[:height], FOREGROUND[:height]
-    ours, ours_mask = augment(tf.constant(image), tf.constant(mask), [1, 2], ("rotations",))
+    ours, ours_mask = augment(
+        tf.constant(image), tf.constant(mask), tf.constant([1, 2]), ("rotations",)
+    )
 
     def theirs(pixels, order):
         return ndimage.rotate(pixels, degrees, reshape=False, order=order, mode="reflect")
@@ -110,7 +112,9 @@ def test_rotation_angles_are_uniform_in_ten_degrees():
 def test_brightness_is_one_factor_for_all_pixels(monkeypatch):
     for factor in (0.9, 1.07):
         monkeypatch.setattr(tf.random, "stateless_uniform", given(np.float32(factor)))
-        ours, mask = augment(tf.constant(IMAGE), tf.constant(FOREGROUND), [1, 2], ("brightness",))
+        ours, mask = augment(
+            tf.constant(IMAGE), tf.constant(FOREGROUND), tf.constant([1, 2]), ("brightness",)
+        )
         expected = np.clip(np.round(IMAGE * np.float32(factor)), 0, 255)
         np.testing.assert_array_equal(ours, expected)
         np.testing.assert_array_equal(mask, FOREGROUND)

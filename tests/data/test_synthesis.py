@@ -227,6 +227,6 @@ def test_opacity_is_uniform_and_weighs_what_it_should(opacity_of):
 def test_an_empty_mask_leaves_the_image_as_it_was():
     normal = tf.constant(np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8))
     nothing = tf.zeros([SIZE, SIZE], tf.bool)
-    anomaly = synthesize(normal, 255 - normal, nothing, [1, 2], SynthesisOptions())
+    anomaly = synthesize(normal, 255 - normal, nothing, tf.constant([1, 2]), SynthesisOptions())
     assert not anomaly.masks.mask.numpy().any()
     np.testing.assert_array_equal(anomaly.image, normal)

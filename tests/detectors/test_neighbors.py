@@ -26,12 +26,12 @@ def test_greedy_k_center_covers_as_a_plain_loop_does():
 def test_nearest_distance_and_patch_vectors_follow_their_definitions():
     generator = np.random.default_rng(0)
     vectors, bank = generator.normal(size=(4, 7)), generator.normal(size=(9, 7))
-    np.testing.assert_allclose(
-        nearest_distance(vectors, bank), cdist(vectors, bank).min(axis=1), rtol=1e-5
-    )
+    distances = nearest_distance(jnp.asarray(vectors), jnp.asarray(bank))
+    np.testing.assert_allclose(distances, cdist(vectors, bank).min(axis=1), rtol=1e-5)
     fine = generator.normal(size=(1, 4, 4, 2)).astype(np.float32)
     coarse = generator.normal(size=(1, 2, 2, 3)).astype(np.float32)
-    joined = np.asarray(patch_vectors((fine, 5 * fine, 3 * coarse), (2, 3)))
+    features = tuple(map(jnp.asarray, (fine, 5 * fine, 3 * coarse)))
+    joined = np.asarray(patch_vectors(features, (2, 3)))
     fine, coarse = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in (fine, coarse))
     assert joined.shape == (1, 4, 4, 5)
     np.testing.assert_allclose(joined[0, 0, 0, :2], fine[0, :2, :2].mean((0, 1)), rtol=1e-5)

@@ -3,11 +3,13 @@
 import re
 from html.parser import HTMLParser
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from dtsnet_jax import Detector
 from dtsnet_jax.prediction.limits import find_limits
 from dtsnet_jax.report.predictions import drift_stretches, write_predictions_page
 
@@ -25,7 +27,8 @@ def row(number, score=1.0, *, decision="OK", category="parts", **changes):
 
 def detector(images):
     scores = np.linspace(1, 2, images)
-    return SimpleNamespace(
+    return mock.Mock(
+        spec=Detector,
         limits=find_limits(scores, false_alarms=0.01, review=0.05) if images else None,
         calibration=SimpleNamespace(scores=scores),
         fingerprint="0123456789abcdef" * 4,
