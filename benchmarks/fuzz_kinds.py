@@ -113,7 +113,7 @@ def _read_seed_run(path: Path, run: Path) -> None:
     from dtsnet_jax.results import summarize_run
     from dtsnet_jax.run import Run
     from dtsnet_jax.seed_run import SeedRun
-    from dtsnet_jax.training.progress import read_records
+    from dtsnet_jax.training.records import read_records
 
     seed_run = SeedRun(path.parents[2], "parts", 1)
     read_records(seed_run.directory)

@@ -19,7 +19,7 @@ from benchmarks.photographs import write_photographs
 from benchmarks.steps import Ours
 from dtsnet_jax.devices.processes import choose_cpu_convolutions
 from dtsnet_jax.training.checkpoints import Checkpoints, load_state
-from dtsnet_jax.training.progress import METRICS_FILE
+from dtsnet_jax.training.records import METRICS_FILE
 
 ROOT = Path(__file__).parent.parent
 IMAGES, DEFECTIVE = 64, 51  # a fifth of the good ones is held back: 64 images are scored

@@ -8,7 +8,7 @@ import pytest
 from dtsnet_jax.detectors.neighbors import read_bank
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.run import Run
-from dtsnet_jax.training.progress import METRICS_FILE, read_records
+from dtsnet_jax.training.records import METRICS_FILE, read_records
 
 RECORD = {"made_from": {"teacher": "a"}, "length": {"epochs": 1, "visits": 0}, "last_step": 4}
 RESULT = {

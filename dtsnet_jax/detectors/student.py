@@ -61,7 +61,7 @@ class StudentLearner:
     def load(self, images: CategoryImages, run: SeedRun, scoring: ScoringOptions) -> Fitted:
         """Loads the weights that the protocol names."""
         from dtsnet_jax.training.checkpoints import load_weights
-        from dtsnet_jax.training.progress import read_records
+        from dtsnet_jax.training.records import read_records
 
         trained_to = run.trained_step or 0  # before the weights, which may move on meanwhile
         chosen = self._schedule.keep_best and images.catalog.test

@@ -23,7 +23,7 @@ from dtsnet_jax.prediction.calibrate import make_detector
 from dtsnet_jax.prediction.saved import save_detector
 from dtsnet_jax.results import environment
 from dtsnet_jax.seed_run import SeedRun
-from dtsnet_jax.training.progress import read_records
+from dtsnet_jax.training.records import read_records
 from dtsnet_jax.training.schedule import Length
 
 
@@ -33,7 +33,7 @@ class Trained(NamedTuple):
     Attributes:
       fitted: what they are and say.
       record: as ``SeedRun.record``.
-      records: of the training, see ``dtsnet_jax.training.progress``.
+      records: of the training, see ``dtsnet_jax.training.records``.
     """
 
     fitted: Fitted

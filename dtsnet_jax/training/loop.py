@@ -12,6 +12,7 @@ from dtsnet_jax.training.interruption import Interruption
 from dtsnet_jax.training.profiling import Profile
 from dtsnet_jax.training.programs import Programs
 from dtsnet_jax.training.progress import Progress
+from dtsnet_jax.training.records import read_records
 from dtsnet_jax.training.schedule import Schedule
 from dtsnet_jax.training.step import TrainState
 from dtsnet_jax.training.watch import BestState, Watch
@@ -48,6 +49,7 @@ def train(
         state = load_state(run.checkpoints, first, programs.abstract_state())
     else:
         state = programs.initial_state(run.seed)
+    records = [one for one in read_records(run.directory) if one["step"] <= first]
     cache = open_cache(programs, images.training.normal, run, schedule)
     batches = images.batches(
         seed=run.seed,
@@ -61,10 +63,10 @@ def train(
     with (
         Interruption() as interruption,  # until all is on the disk
         Checkpoints(run.checkpoints, keep=schedule.keep_checkpoints) as checkpoints,
-        closing(Progress(run, schedule, first_step=first, last_step=last)) as progress,
+        closing(Progress(run, schedule, records, first_step=first, last_step=last)) as progress,
         closing(Profile(run.directory, schedule.profile)) as profile,
     ):
-        best = BestState(run, first) if schedule.keep_best else None
+        best = BestState(run, records, first) if schedule.keep_best else None
         watch = Watch(
             run,
             schedule,
@@ -72,6 +74,7 @@ def train(
             progress,
             interruption,
             first_step=first,
+            records=records,
             recorded={last, *measured},
         )
         for step, batch in enumerate(batches, start=first + 1):

@@ -1,21 +1,17 @@
 """What a run tells while it works: a live line, one JSON line a record, TensorBoard events."""
 
-import json
 import time
-from pathlib import Path
+from collections.abc import Iterable
 
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from data.files import write_text
-from data.forms import parse_json
 from dtsnet_jax.devices.processes import is_first
-from dtsnet_jax.errors import UserError
-from dtsnet_jax.seed_run import METRICS_FORM, SeedRun
+from dtsnet_jax.seed_run import SeedRun
+from dtsnet_jax.training.records import METRICS_FILE, record_line
 from dtsnet_jax.training.schedule import Schedule
 from dtsnet_jax.training.step import StepMetrics
-
-METRICS_FILE = "metrics.jsonl"
 
 
 class Progress:
@@ -24,19 +20,27 @@ class Progress:
     Of several processes the first one shows and writes all of it, the others nothing.
     """
 
-    def __init__(self, run: SeedRun, schedule: Schedule, *, first_step: int, last_step: int):
-        """Opens the files; records of a continued run beyond its checkpoint are dropped.
+    def __init__(
+        self,
+        run: SeedRun,
+        schedule: Schedule,
+        records: Iterable[dict],
+        *,
+        first_step: int,
+        last_step: int,
+    ):
+        """Opens the files.
 
         Args:
           run: where 'metrics.jsonl' and the TensorBoard events go.
           schedule: tells how many images a step has.
+          records: of earlier sessions, those that are to stay.
           first_step, last_step: the steps of this session.
         """
         self._file = self._events = None
         if is_first():
             path = run.directory / METRICS_FILE
-            kept = [one for one in read_records(run.directory) if one["step"] <= first_step]
-            write_text(path, "".join(map(_line, kept)))
+            write_text(path, "".join(map(record_line, records)))
             self._file = path.open("a", encoding="utf-8")
             self._events = SummaryWriter(str(run.directory), purge_step=first_step + 1)
         images = schedule.images_a_step
@@ -72,7 +76,7 @@ class Progress:
     def _write(self, step: int, values: dict[str, float]) -> None:
         if self._file is None:
             return
-        self._file.write(_line({"step": step, **values}))
+        self._file.write(record_line({"step": step, **values}))
         self._file.flush()
         for name, value in values.items():
             self._events.add_scalar(name, value, step)
@@ -83,27 +87,3 @@ class Progress:
         if self._file is not None:
             self._file.close()
             self._events.close()
-
-
-def read_records(directory: Path) -> list[dict]:
-    """All records of a run so far: those of steps and, with 'epoch', those of metrics.
-
-    Raises:
-      UserError: a line is damaged; one that a kill cut short is left out.
-    """
-    path = directory / METRICS_FILE
-    if not path.is_file():
-        return []
-    *lines, _ = path.read_bytes().split(b"\n")
-    return [_record(path, number, line) for number, line in enumerate(lines, start=1)]
-
-
-def _record(path: Path, number: int, line: bytes) -> dict:
-    record, damage = parse_json(line, METRICS_FORM)
-    if damage:
-        raise UserError(f"line {number} of '{path}' is damaged, {damage}; remove it.")
-    return record
-
-
-def _line(record: dict) -> str:
-    return json.dumps(record) + "\n"

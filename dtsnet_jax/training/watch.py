@@ -3,7 +3,7 @@
 import math
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from statistics import median
 
 import jax
@@ -15,7 +15,7 @@ from dtsnet_jax.evaluation.measure import selection_value
 from dtsnet_jax.seed_run import SeedRun, newest_step
 from dtsnet_jax.training.checkpoints import Checkpoints
 from dtsnet_jax.training.interruption import Interruption
-from dtsnet_jax.training.progress import Progress, read_records
+from dtsnet_jax.training.progress import Progress
 from dtsnet_jax.training.schedule import Schedule
 from dtsnet_jax.training.step import StepMetrics, TrainState
 
@@ -41,6 +41,7 @@ class Watch:
         interruption: Interruption,
         *,
         first_step: int,
+        records: Iterable[dict],
         recorded: Collection[int],
     ):
         """Starts the clock.
@@ -49,6 +50,7 @@ class Watch:
           run, schedule: of the training.
           checkpoints, progress, interruption: open.
           first_step: that training resumes from.
+          records: of the training until then.
           recorded: steps whose loss is recorded beside those that ``schedule`` names.
         """
         self._run, self._schedule = run, schedule
@@ -58,8 +60,8 @@ class Watch:
         self._saved_at = self._asked = time.monotonic()
         self._asked_at = self._asks_at = first_step
         self._losses: deque[float] = deque(maxlen=PATIENCE)
-        recorded_before = [r["loss"] for r in read_records(run.directory) if "loss" in r]
-        self._first_loss = agreed(recorded_before[0] if recorded_before else math.inf)
+        losses = (one["loss"] for one in records if "loss" in one)
+        self._first_loss = agreed(next(losses, math.inf))
 
     def add(self, step: int, metrics: StepMetrics) -> None:
         """Takes note of a step that has been sent; waits for the loss of an earlier one."""
@@ -157,9 +159,9 @@ class BestState:
     best state, but for a kill between the two: then the one before the best is still there.
     """
 
-    def __init__(self, run: SeedRun, first_step: int):
-        """Finds the best measurement up to the step that training resumes from."""
-        values = [selection_value(r) for r in read_records(run.directory) if "epoch" in r]
+    def __init__(self, run: SeedRun, records: Iterable[dict], first_step: int):
+        """Finds the best measurement in the records up to the step that training resumes from."""
+        values = [selection_value(one) for one in records if "epoch" in one]
         self._value = agreed(max(values, default=-math.inf))
         if is_first() and run.best.is_dir():
             for path in run.best.iterdir():

@@ -11,7 +11,7 @@ from dtsnet_jax.inputs.store import Images
 from dtsnet_jax.jobs.evaluate import evaluate
 from dtsnet_jax.jobs.table import Table
 from dtsnet_jax.jobs.train import train
-from dtsnet_jax.training.progress import read_records
+from dtsnet_jax.training.records import read_records
 from tests.helpers import (
     assert_same_state,
     final_state,

@@ -15,7 +15,7 @@ from dtsnet_jax.errors import UserError
 from dtsnet_jax.inputs.catalogs import chosen_catalogs
 from dtsnet_jax.inputs.store import Images
 from dtsnet_jax.jobs.train import train
-from dtsnet_jax.training.progress import read_records
+from dtsnet_jax.training.records import read_records
 from tests.helpers import (
     MVTEC_TRAIN_IMAGES,
     ROOT,

@@ -13,7 +13,7 @@ from dtsnet_jax.jobs.evaluate import evaluate
 from dtsnet_jax.jobs.train import train
 from dtsnet_jax.seed_run import newest_step
 from dtsnet_jax.training.checkpoints import Checkpoints
-from dtsnet_jax.training.progress import read_records
+from dtsnet_jax.training.records import read_records
 from tests.helpers import (
     assert_same_state,
     final_state,

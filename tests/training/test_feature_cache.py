@@ -11,7 +11,7 @@ from dtsnet_jax.jobs import table
 from dtsnet_jax.jobs.train import train
 from dtsnet_jax.training import feature_cache
 from dtsnet_jax.training.feature_cache import FeatureCache
-from dtsnet_jax.training.progress import read_records
+from dtsnet_jax.training.records import read_records
 from dtsnet_jax.training.step import make_teacher_step
 from tests.helpers import SMALL, build, seed_run, small_config
 

@@ -1,7 +1,6 @@
 """When training ends early, and when processes ask each other whether to save and to end."""
 
 import itertools
-from types import SimpleNamespace
 from unittest import mock
 
 import jax
@@ -9,10 +8,13 @@ import pytest
 
 from dtsnet_jax.devices import processes
 from dtsnet_jax.errors import Interrupted, UserError
+from dtsnet_jax.seed_run import SeedRun
 from dtsnet_jax.training import watch
+from dtsnet_jax.training.checkpoints import Checkpoints
 from dtsnet_jax.training.interruption import Interruption
-from dtsnet_jax.training.progress import METRICS_FILE
-from dtsnet_jax.training.step import StepMetrics
+from dtsnet_jax.training.progress import Progress
+from dtsnet_jax.training.schedule import Schedule
+from dtsnet_jax.training.step import StepMetrics, TrainState
 from dtsnet_jax.training.watch import Watch
 
 
@@ -26,26 +28,42 @@ def asked(monkeypatch):
     return asking
 
 
-def watched(monkeypatch, directory, *, step_seconds, log_every, signal=None):
+def make_watch(directory, *, log_every, records=(), signal=None):
+    """A watch over a training whose checkpoints and records go nowhere."""
+    schedule = Schedule(
+        batch_size=1,
+        accumulate=1,
+        learning_rate=0.5,
+        log_every=log_every,
+        evaluate_every=0,
+        checkpoint_minutes=1e9,
+        keep_checkpoints=1,
+        keep_best=False,
+        cache_teacher=False,
+    )
+    return Watch(
+        SeedRun(directory, "parts", 0),
+        schedule,
+        mock.Mock(spec=Checkpoints),
+        mock.Mock(spec=Progress),
+        mock.Mock(spec=Interruption, signal=signal),
+        first_step=0,
+        records=records,
+        recorded=(),
+    )
+
+
+def watched(monkeypatch, directory, *, step_seconds, **options):
     """A watch that saves nothing but at the end, while each step takes so long."""
     clock = itertools.count(0, step_seconds)
     monkeypatch.setattr(watch.time, "monotonic", lambda: now[0])
     now = [next(clock)]
-    schedule = SimpleNamespace(checkpoint_minutes=1e9, log_every=log_every)
-    made = Watch(
-        SimpleNamespace(directory=directory),
-        schedule,
-        mock.Mock(),
-        mock.Mock(),
-        SimpleNamespace(signal=signal),
-        first_step=0,
-        recorded=(),
-    )
+    made = make_watch(directory, **options)
 
     def steps():
         for step in itertools.count(1):
             now[0] = next(clock)
-            made.save_if_due(step, None, last=False)
+            made.save_if_due(step, mock.Mock(spec=TrainState), last=False)
             yield step
 
     return steps()
@@ -92,11 +110,9 @@ def test_what_one_process_refuses_is_refused_by_all(monkeypatch):
         processes.together(mock.Mock(side_effect=UserError("no room")))
 
 
-def settle(directory, losses):
+def settle(directory, losses, records=()):
     """The step at which training ends that has such losses, None where it does not."""
-    run = SimpleNamespace(directory=directory, name="parts, seed 0")
-    schedule = SimpleNamespace(log_every=10, learning_rate=0.5)
-    made = Watch(run, schedule, None, mock.Mock(), None, first_step=0, recorded=())
+    made = make_watch(directory, log_every=10, records=records)
     for step, loss in enumerate(losses, start=1):
         try:
             made.add(step, StepMetrics(loss, 1.0, 1.0, 1.0, 0.0, 1.0))
@@ -119,5 +135,5 @@ def test_training_whose_loss_does_not_fall_below_where_it_began_ends(tmp_path):
 
 def test_training_that_is_continued_remembers_where_it_began(tmp_path):
     assert settle(tmp_path, [1.0] + [2.9] * 9 + [2.0] * 290) is None
-    (tmp_path / METRICS_FILE).write_text('{"step": 10, "loss": 1.5}\n')
-    assert settle(tmp_path, [1.0] + [2.9] * 9 + [2.0] * 290) == 100
+    records = [{"step": 10, "loss": 1.5}]
+    assert settle(tmp_path, [1.0] + [2.9] * 9 + [2.0] * 290, records) == 100
