@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import jax
@@ -142,6 +144,13 @@ def final_state(workdir, category="parts"):
     programs = learner.build_programs(config, teacher)
     state = load_state(run.checkpoints, newest_step(run.checkpoints), programs.abstract_state())
     return jax.tree.map(np.asarray, state)
+
+
+@contextmanager
+def nothing_implicit() -> Iterator[None]:
+    """JAX refuses what it would promote or send between host and devices without being asked."""
+    with jax.numpy_dtype_promotion("strict"), jax.transfer_guard("disallow"):
+        yield
 
 
 def only_result(reports):

@@ -9,12 +9,12 @@ from dataclasses import replace
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dtsnet_jax.detectors.fitted import Answer, Fitted, Parts
 from dtsnet_jax.detectors.neighbors import NeighborLearner
 from dtsnet_jax.detectors.student import SAMPLE, StudentLearner
+from dtsnet_jax.devices.mesh import replicate
 from dtsnet_jax.devices.processes import from_first
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.evaluation.scoring import ScoringOptions
@@ -58,7 +58,8 @@ class FusedLearner:
 
         def add(student: Fitted) -> Fitted:
             maps = student.score_maps(sample.images, batch_size=scoring.batch_size)
-            units = jnp.array([unit(maps, sample.valid), neighbors_unit])
+            units = np.array([unit(maps, sample.valid), neighbors_unit], np.float32)
+            units = replicate(units, student.mesh)
             parts = neighbors.parts | student.parts | {"units": units}
             answer = partial(self.answer, parts, scoring=scoring)
             seconds = student.seconds + neighbors.seconds
@@ -68,7 +69,7 @@ class FusedLearner:
 
     def parts_like(self) -> Parts:
         """As ``Learner.parts_like``."""
-        units = {"units": jax.ShapeDtypeStruct((2,), jnp.float32)}
+        units = {"units": jax.ShapeDtypeStruct((2,), np.float32)}
         return self._neighbors.parts_like() | self._student.parts_like() | units
 
     def answer(self, parts: Parts, images: jax.Array, scoring: ScoringOptions) -> Answer:

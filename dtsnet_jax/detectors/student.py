@@ -4,10 +4,10 @@ from collections.abc import Callable
 from functools import partial
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from dtsnet_jax.detectors.fitted import Answer, Fitted, Parts
-from dtsnet_jax.devices.mesh import map_batches
+from dtsnet_jax.devices.mesh import map_batches, replicate
 from dtsnet_jax.devices.processes import from_first
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.evaluation.scoring import ScoringOptions, jitted_score_map
@@ -99,14 +99,15 @@ class StudentLearner:
           about: attributes of ``Fitted``; what is left out is 0.
         """
         programs = self.programs
-        mesh, scales = programs.teacher.mesh, jnp.ones(3)
+        mesh, scales = programs.teacher.mesh, np.ones(3, np.float32)
         if scoring.calibrate:
             levels = partial(programs.level_step, *weights, programs.teacher.arrays)
             sample = images.normal_sample(SAMPLE).images
             maps, _ = map_batches(levels, sample, batch_size=scoring.batch_size, mesh=mesh)
-            scales = jnp.array([level.std() for level in maps])
+            scales = np.array([level.std() for level in maps], np.float32)
         student = dict(zip(("params", "batch_stats"), weights, strict=True))
-        parts = {"teacher": programs.teacher.arrays, "student": student, "scales": scales}
+        parts = {"teacher": programs.teacher.arrays, "student": student}
+        parts["scales"] = replicate(scales, mesh)
         answer = partial(self.answer, parts, scoring=scoring)
         return Fitted(
             parts, answer, mesh=mesh, **{"step": 0, "trained_to": 0, "seconds": 0.0} | about
@@ -114,7 +115,7 @@ class StudentLearner:
 
     def parts_like(self) -> Parts:
         """As ``Learner.parts_like``."""
-        return self.programs.shapes | {"scales": jax.ShapeDtypeStruct((3,), jnp.float32)}
+        return self.programs.shapes | {"scales": jax.ShapeDtypeStruct((3,), np.float32)}
 
     def answer(self, parts: Parts, images: jax.Array, scoring: ScoringOptions) -> Answer:
         """As ``Learner.answer``."""

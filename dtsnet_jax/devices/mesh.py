@@ -35,14 +35,14 @@ def split_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array
 def split_whole(array: np.ndarray, mesh: Mesh) -> jax.Array:
     """Splits an array that every process has along its first axis over the devices."""
     sharding = NamedSharding(mesh, PartitionSpec("data"))
-    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+    return jax.make_array_from_process_local_data(sharding, array, array.shape)
 
 
 def fetch(tree: Any) -> Any:
     """Brings arrays to the host, whole on every process wherever their parts lie."""
     if jax.process_count() > 1:
         tree = multihost_utils.process_allgather(tree, tiled=True)
-    return jax.tree.map(np.asarray, tree)
+    return jax.device_get(tree)
 
 
 def map_batches(

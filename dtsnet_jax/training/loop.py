@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
+from dtsnet_jax.devices.mesh import replicate
 from dtsnet_jax.inputs.category import CategoryImages
 from dtsnet_jax.keys import stream
 from dtsnet_jax.seed_run import SeedRun
@@ -59,7 +60,7 @@ def train(
         last_step=last,
     )
     measured = schedule.measured_steps(epoch_ends) if measure else {}
-    noise = stream(run.seed, "noise")
+    noise = replicate(stream(run.seed, "noise"), programs.teacher.mesh)
     with (
         Interruption() as interruption,  # until all is on the disk
         Checkpoints(run.checkpoints, keep=schedule.keep_checkpoints) as checkpoints,

@@ -179,7 +179,7 @@ def make_train_step(
         metrics = StepMetrics(loss, *norms, *_extreme_variances(batch_stats))
         average = state.average
         if average is not None:
-            newest = 1.0 / (1.0 + average_over * state.step)
+            newest = 1.0 / (1.0 + average_over * state.step.astype(loss.dtype))
             average = optax.incremental_update((params, batch_stats), average, newest)
         step = state.step + 1
         return TrainState(step, params, batch_stats, optimizer_state, average), metrics

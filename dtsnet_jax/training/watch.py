@@ -76,7 +76,7 @@ class Watch:
         """
         while len(self._sent) > ahead:
             step, sent = self._sent.popleft()
-            metrics = StepMetrics(*map(float, sent))
+            metrics = StepMetrics(*map(float, jax.device_get(sent)))
             if not math.isfinite(metrics.loss + metrics.gradient_norm):
                 raise self._diverged(step, metrics)
             self._losses.append(metrics.loss)

@@ -1,5 +1,6 @@
 """The same numbers on any number of devices and processes; categories dealt out; one for all."""
 
+import csv
 import os
 import re
 import socket
@@ -21,7 +22,9 @@ from tests.helpers import (
     ROOT,
     SMALL,
     final_state,
+    launch,
     launch_small,
+    only_result,
     seed_run,
     small_config,
 )
@@ -49,10 +52,12 @@ for devices in (1, 2, 8):
     state, teacher = replicate((state, teacher), mesh)
     batch = split_batch(random_batches(batch=16, size=32), mesh)
     # Once compiled, it takes nothing that is placed otherwise.
-    step = make_train_step(network, optimizer).lower(state, teacher, batch, KEY).compile()
+    key = replicate(KEY, mesh)
+    step = make_train_step(network, optimizer).lower(state, teacher, batch, key).compile()
     losses = []
     for _ in range(5):
-        state, metrics = step(state, teacher, batch, KEY)
+        with jax.transfer_guard("disallow"):
+            state, metrics = step(state, teacher, batch, key)
         losses.append(metrics.loss)
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(state.params)]
     np.savez(f"{sys.argv[1]}/{devices}.npz", *leaves, losses=losses, program=step.as_text())
@@ -60,9 +65,10 @@ for devices in (1, 2, 8):
 
 
 def environment(devices):
-    """Of a process with so many devices."""
+    """Of a process with so many devices, between which nothing is moved without being asked."""
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
-    return os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
+    guard = {"JAX_TRANSFER_GUARD_DEVICE_TO_DEVICE": "disallow"}
+    return os.environ | guard | {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +186,28 @@ def test_two_processes_train_are_stopped_and_continue(own_images, tmp_path):
     ]
     assert [step for step, _ in losses[0]] == [*range(2, STEPS + 1, 2)]
     np.testing.assert_allclose(*losses, rtol=LOSS_TOLERANCE)
+
+
+def test_four_devices_score_new_photographs_as_one_does(own_images, tmp_path):
+    config = small_config(own_images)
+    config.update_from_flattened_dict(LONGER | {"train.epochs": 1})
+    result = only_result(train(config, tmp_path))
+    images = tmp_path / "images"
+    images.mkdir()
+    expected = {}
+    for number, one in enumerate(result["images"]):
+        path = images / f"{number}.png"
+        path.hardlink_to(one["file"])
+        expected[str(path)] = one["score"]
+    process = launch(
+        *("--job=predict", "--workdir", tmp_path, "--images", images, "--noheatmaps"),
+        env=environment(4),
+    )
+    _, err = process.communicate(timeout=400)
+    assert process.returncode == 0, err
+    with (tmp_path / "predictions" / "predictions.csv").open() as file:
+        scores = {row["file"]: float(row["score"]) for row in csv.DictReader(file)}
+    assert scores == pytest.approx(expected, rel=1e-4)
 
 
 def test_under_slurm_processes_find_each_other():

@@ -15,7 +15,7 @@ from dtsnet_jax.errors import UserError
 from dtsnet_jax.jobs.evaluate import evaluate
 from dtsnet_jax.jobs.train import train
 from dtsnet_jax.prediction.saved import find_detectors, read_detector
-from tests.helpers import SEED, only_result, photograph, seed_run, small_config
+from tests.helpers import SEED, nothing_implicit, only_result, photograph, seed_run, small_config
 from tests.miniature import save
 
 SHORT = {"train__epochs": 1}
@@ -54,7 +54,8 @@ def test_a_saved_detector_scores_test_images_as_they_were_measured(own_images, t
         fields["data__region"] = str(tmp_path / "halves")
     result = only_result(train(small_config(own_images, **SHORT, **fields), tmp_path / "run"))
     detector = Detector.load(tmp_path / "run")
-    predictions = detector([one["file"] for one in result["images"]])
+    with nothing_implicit():
+        predictions = detector([one["file"] for one in result["images"]])
     scores = [prediction.score for prediction in predictions]
     np.testing.assert_allclose(scores, [one["score"] for one in result["images"]], rtol=1e-4)
 

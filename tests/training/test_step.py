@@ -9,7 +9,9 @@ import numpy as np
 import optax
 import pytest
 
+from dtsnet_jax.devices.mesh import data_mesh, replicate
 from dtsnet_jax.evaluation.scoring import score_map
+from dtsnet_jax.training.feature_cache import send
 from dtsnet_jax.training.objective import distillation_loss
 from dtsnet_jax.training.step import (
     anomalous_features,
@@ -17,7 +19,7 @@ from dtsnet_jax.training.step import (
     make_teacher_step,
     make_train_step,
 )
-from tests.helpers import KEY, random_batches, start
+from tests.helpers import KEY, nothing_implicit, random_batches, start
 from tests.model.networks import draw_network
 
 
@@ -70,6 +72,31 @@ def test_steps_lower_the_loss_move_everything_and_compile_once(network, train_st
     assert all(moved(params, state.params))
     assert all(moved(batch_stats, state.batch_stats))
     assert train_step._cache_size() == 1
+
+
+def test_a_step_promotes_no_dtype_and_moves_nothing_between_host_and_device(network):
+    graphs, *arrays = network
+    teacher, params, batch_stats = replicate(arrays, data_mesh())
+    optimizer, state = start(params, batch_stats)
+    state = replace(state, average=jax.tree.map(jnp.copy, state.scoring))
+    step = make_train_step(graphs, promoting(optimizer), average_over=0.5)
+    for _ in range(2):
+        batches = send(images(count=2), None, data_mesh())
+        with nothing_implicit():
+            state, metrics = step(state, teacher, batches, KEY)
+    assert np.isfinite(metrics.loss)
+    dtypes = {x.dtype.name for x in jax.tree.leaves(replace(state, optimizer_state=None))}
+    assert dtypes == {"int32", "float32"}
+
+
+def promoting(optimizer):
+    """An optimiser that may promote: Optax raises numbers to the power of the int32 step."""
+
+    def update(*arguments):
+        with jax.numpy_dtype_promotion("standard"):
+            return optimizer.update(*arguments)
+
+    return optax.GradientTransformation(optimizer.init, update)
 
 
 def test_a_step_over_two_batches_averages_the_gradients_of_each(network, train_step):
