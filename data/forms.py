@@ -1,6 +1,7 @@
 """Whether what JSON gave back has the form that it was written in."""
 
 import json
+from collections.abc import Iterable
 from math import isfinite
 
 from dtsnet_jax.errors import first_line
@@ -21,57 +22,79 @@ def parse_json(text: str | bytes, form: Form) -> tuple[object, str | None]:
     return content, find_mismatch(content, form)
 
 
-def find_mismatch(value: object, form: Form, where: str = "it") -> str | None:
+def find_mismatch(value: object, form: Form) -> str | None:
     """The first place where a value has another form than expected.
 
     Args:
       value: from JSON.
       form: see ``Form``; of its types ``int`` is below 2⁶³ and no bool, ``float`` any number that
         is neither infinite nor NaN, ``str`` what can be written again, and ``object`` anything.
-      where: what the value is called.
 
     Returns:
-      What is there and what was expected, or None where all is as expected.
+      What is there, as of 'it', and what was expected; None where all is as expected.
     """
+    mismatch = _mismatch(value, form)
+    return mismatch and f"it{mismatch}"
+
+
+def _mismatch(value: object, form: Form) -> str | None:
+    """``find_mismatch`` without the value's name, which is known only to who asks."""
+    if isinstance(form, type):
+        return None if _IS[form](value) else f" is {_shown(value)}, expected {_CALLED[form]}"
     if isinstance(form, tuple):
-        return None if value is None else find_mismatch(value, form[0], where)
-    if not isinstance(form, list | dict):
-        return None if _is(value, form) else f"{where} is {_shown(value)}, expected {_CALLED[form]}"
-    kind, called = (list, "a list") if isinstance(form, list) else (dict, "an object")
-    if not isinstance(value, kind):
-        return f"{where} is {_shown(value)}, expected {called}"
-    if kind is list:
-        parts = [(item, form[0], f"{where}[{i}]") for i, item in enumerate(value)]
-    elif str in form:
-        parts = [(value[name], form[str], f"{where}[{_shown(name)}]") for name in value]
-    else:
-        names = {name.removesuffix("?"): one for name, one in form.items()}
-        missing = [name for name in form if not name.endswith("?") and name not in value]
-        if missing:
-            return f"{where} lacks '{missing[0]}'"
-        parts = [(value[n], one, f"{where}['{n}']") for n, one in names.items() if n in value]
-    return next(filter(None, (find_mismatch(*part) for part in parts)), None)
+        return None if value is None else _mismatch(value, form[0])
+    if isinstance(form, list):
+        if not isinstance(value, list):
+            return f" is {_shown(value)}, expected a list"
+        return _of_parts(enumerate(value), form[0])
+    if not isinstance(value, dict):
+        return f" is {_shown(value)}, expected an object"
+    if str in form:
+        return _of_parts(value.items(), form[str])
+    for name, part_form in form.items():
+        present = name.removesuffix("?")
+        if present in value:
+            if inner := _mismatch(value[present], part_form):
+                return f"['{present}']{inner}"
+        elif not name.endswith("?"):
+            return f" lacks '{name}'"
+    return None
 
 
-def _is(value: object, form: type) -> bool:
-    if form is object:
-        return True
-    if isinstance(value, bool):
-        return form is bool
-    if isinstance(value, int):
-        return form in (int, float) and abs(value) < 2**63
-    if not isinstance(value, form):
+def _of_parts(parts: Iterable[tuple[object, object]], form: Form) -> str | None:
+    """The first mismatch among values that have names or numbers and are of one form."""
+    for name, part in parts:
+        if inner := _mismatch(part, form):
+            return f"[{_shown(name)}]{inner}"
+    return None
+
+
+def _is_whole(value: object) -> bool:
+    return type(value) is int and abs(value) < 2**63
+
+
+def _is_number(value: object) -> bool:
+    return isfinite(value) if type(value) is float else _is_whole(value)
+
+
+def _is_text(value: object) -> bool:
+    """Whether it can be written again; names of files may have bytes that are not UTF-8."""
+    if type(value) is not str:
         return False
-    return _is_writable(value) if form is str else isfinite(value)
-
-
-def _is_writable(text: str) -> bool:
-    """Whether text can be written again; names of files may have bytes that are not UTF-8."""
     try:
-        text.encode(errors="surrogateescape")
+        value.encode(errors="surrogateescape")
     except UnicodeEncodeError:
         return False
     return True
+
+
+_IS = {
+    int: _is_whole,
+    float: _is_number,
+    str: _is_text,
+    bool: lambda value: type(value) is bool,
+    object: lambda value: True,
+}
 
 
 def _shown(value: object) -> str:
