@@ -11,6 +11,7 @@ from threading import Thread
 
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.prediction.detectors import Detectors
+from dtsnet_jax.prediction.history import History
 from dtsnet_jax.prediction.line import Line, PredictionOptions
 from dtsnet_jax.prediction.log import TABLE_FILE, PredictionLog
 from dtsnet_jax.prediction.sources import find_images
@@ -42,12 +43,14 @@ def predict(detectors: Detectors, options: PredictionOptions) -> Counter[str]:
             "another directory."
         )
     sources = _sources(options)
-    with PredictionLog(options.out, detectors.fingerprint) as log, ExitStack() as last:
+    history = History(detectors)
+    log = PredictionLog(options.out, detectors.fingerprint, see=history.see_again)
+    with log, ExitStack() as last:
         for category in {row["category"] for row in log.rows} - {""}:
             detectors.of(category)  # whose limits belong into the report, scored again or not
         page = partial(_write_page, options.out, log, detectors)
         last.callback(page)
-        line = last.enter_context(Line(detectors, log, options))
+        line = last.enter_context(Line(detectors, log, options, history))
         written, shown = time.monotonic(), log.count
         for paths in sources:
             line.score(paths)

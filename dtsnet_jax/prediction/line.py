@@ -14,13 +14,11 @@ from tqdm import tqdm
 from dtsnet_jax.errors import UserError, first_line
 from dtsnet_jax.prediction.detector import Detector
 from dtsnet_jax.prediction.detectors import Detectors
-from dtsnet_jax.prediction.drift import DriftTest, describe_drift
+from dtsnet_jax.prediction.history import History
 from dtsnet_jax.prediction.log import Identity, PredictionLog, Row, identity, outcome_of
 from dtsnet_jax.prediction.photographs import Opened
 from dtsnet_jax.prediction.prediction import Prediction
 from dtsnet_jax.prediction.sorting import SORTED_FOLDERS, sort_file
-
-HEATMAPS = "heatmaps"
 
 
 @dataclass(frozen=True)
@@ -58,40 +56,6 @@ class _Batch(NamedTuple):
     pictures: list[Future[bool] | None]
 
 
-class DriftWatch:
-    """Tells of drift in the photographs of a category, when it begins and when it ends."""
-
-    def __init__(self, category: str, calibration_images: int):
-        self._category = category
-        self._test = DriftTest(calibration_images) if calibration_images else None
-        self._first, self._count = "", 0  # of the photographs from ``DriftTest.since`` on
-
-    def see(self, unusual: float | None, file: str, at: str, *, silent: bool = False) -> bool:
-        """Takes the next photograph; returns whether there is drift.
-
-        Args:
-          unusual: as ``Prediction.unusual``.
-          file: its name.
-          at: when it was scored.
-          silent: whether nothing is said, because it has been before.
-        """
-        if self._test is None or unusual is None:
-            return False
-        before = self._test.alarmed
-        alarmed = self._test.update(unusual)
-        if self._test.since is None:
-            self._count = 0
-        else:
-            self._first = self._first if self._count else f"{file}, {at}"
-            self._count += 1
-        if alarmed != before and not silent:
-            text = "the photographs look like those of training again"
-            if alarmed:
-                text = describe_drift(self._first, self._count)
-            tqdm.write(f"{self._category}: {text}")
-        return alarmed
-
-
 class Line:
     """Photographs go through here: decoding ahead in threads, scoring in batches, writing down.
 
@@ -102,14 +66,17 @@ class Line:
       counts: how many of the photographs that have come were decided upon how, see ``outcome_of``.
     """
 
-    def __init__(self, detectors: Detectors, log: PredictionLog, options: PredictionOptions):
+    def __init__(
+        self,
+        detectors: Detectors,
+        log: PredictionLog,
+        options: PredictionOptions,
+        history: History,
+    ):
         self._detectors, self._log, self._options = detectors, log, options
+        self._history = history
         self._tried: set[Identity] = set()
         self.counts: Counter[str] = Counter()
-        self._drawn = 0
-        self._watches: dict[str, DriftWatch] = {}
-        for row in log.all_rows():
-            self._see_again(row)
         self._pool = ThreadPoolExecutor()
         self._bar = tqdm(desc="scoring", unit="image", delay=1)
 
@@ -196,8 +163,7 @@ class Line:
             prediction = next(scored) if read.opened else None
             name, picture = None, None
             if prediction and self._options.heatmaps:
-                self._drawn += 1
-                name = f"{HEATMAPS}/{self._drawn:06}_{_name(read)}.jpg"
+                name = self._history.next_picture(_name(read))
                 picture = self._pool.submit(_draw, prediction, self._options.out / name)
             pictures.append(picture)
             rows.append(self._row(read, prediction, name))
@@ -218,24 +184,9 @@ class Line:
             decision=prediction.decision,
             unusual=prediction.unusual,
             clipped=prediction.clipped,
-            drift=self._watch(read.category).see(prediction.unusual, file, at),
+            drift=self._history.watch(read.category).see(prediction.unusual, file, at),
             regions=[region._asdict() for region in prediction.regions],
         )
-
-    def _watch(self, category: str) -> DriftWatch:
-        """Who watches for drift in a category."""
-        if category not in self._watches:
-            images = len(self._detectors.of(category).calibration.scores)
-            self._watches[category] = DriftWatch(category, images)
-        return self._watches[category]
-
-    def _see_again(self, row: dict) -> None:
-        """Goes on from what an earlier start has written down."""
-        if row["picture"]:
-            self._drawn = max(self._drawn, _number(row["picture"]))
-        if not row["error"]:
-            watch = self._watch(row["category"])
-            watch.see(row["unusual"], row["file"], row["at"], silent=True)
 
     def _write(self, batch: _Batch) -> None:
         pictures = [picture is not None and picture.result() for picture in batch.pictures]
@@ -270,11 +221,6 @@ class Line:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
             tqdm.write(f"'{path}' stays where it is: {first_line(error)}")
-
-
-def _number(picture: str) -> int:
-    """The number that the name of a picture begins with."""
-    return int(picture.removeprefix(f"{HEATMAPS}/").partition("_")[0])
 
 
 def _name(read: _Read) -> str:

@@ -9,12 +9,12 @@ import json
 import os
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 from data.files import locked, partial_path, remove_partials
 from data.forms import find_mismatch
@@ -115,17 +115,24 @@ class PredictionLog:
       last: what became of every file, by what it is known again by.
     """
 
-    def __init__(self, directory: Path, fingerprint: str):
+    def __init__(
+        self,
+        directory: Path,
+        fingerprint: str,
+        *,
+        see: Callable[[dict], None] = lambda row: None,
+    ):
         """Nothing is read or written before the block begins.
 
         Args:
           directory: where the files are; it is made.
           fingerprint: of the detector, whose rows alone may be there.
+          see: is shown every row that is there when the block begins, in order.
         """
         self.rows: deque[dict] = deque(maxlen=RECENT)
         self.count = 0
         self.last: dict[Identity, Known] = {}
-        self._directory, self._fingerprint = directory, fingerprint
+        self._directory, self._fingerprint, self._see = directory, fingerprint, see
 
     def __enter__(self) -> "PredictionLog":
         """Reads the rows, drops a line that a kill cut short and writes the table anew.
@@ -138,9 +145,10 @@ class PredictionLog:
         with ExitStack() as stack:
             self._lock(stack)
             self._lines = stack.enter_context((self._directory / LINES_FILE).open("a+b"))
-            self._read()
-            self._rewrite_table()
             table = self._directory / TABLE_FILE
+            remove_partials(table)
+            with partial_path(table) as partial, partial.open("w", **_TABLE_FORMAT) as file:
+                self._read(csv.writer(file))
             self._table = stack.enter_context(table.open("a", **_TABLE_FORMAT))
             self._stack = stack.pop_all()
         return self
@@ -175,7 +183,9 @@ class PredictionLog:
                 "or give another --out."
             ) from error
 
-    def _read(self) -> None:
+    def _read(self, table: Any) -> None:
+        """Reads, checks and remembers all rows, and writes them into a new table."""
+        table.writerow(_COLUMNS)
         self.rows.clear()
         self.count, self.last = 0, {}
         self._lines.seek(0)
@@ -186,6 +196,8 @@ class PredictionLog:
             record = self._parsed(line, number)
             if number > 1:
                 self._remember([record])
+                self._see(record)
+                table.writerow(_cells(record))
             end += len(line)
         self._lines.truncate(end)
         if not end:
@@ -223,20 +235,6 @@ class PredictionLog:
         for one in records:
             its_identity = one["file"], one["bytes"], one["modified"]
             self.last[its_identity] = Known(sys.intern(outcome_of(one)), one["error"])
-
-    def all_rows(self) -> Iterator[dict]:
-        """Reads every row again, in order."""
-        with (self._directory / LINES_FILE).open("rb") as lines:
-            next(lines)
-            yield from map(json.loads, lines)
-
-    def _rewrite_table(self) -> None:
-        path = self._directory / TABLE_FILE
-        remove_partials(path)
-        with partial_path(path) as partial, partial.open("w", **_TABLE_FORMAT) as file:
-            table = csv.writer(file)
-            table.writerow(_COLUMNS)
-            table.writerows(map(_cells, self.all_rows()))
 
 
 def _is_row(record: object) -> bool:
