@@ -17,7 +17,6 @@ from dtsnet_jax.prediction.log import TABLE_FILE, PredictionLog
 from dtsnet_jax.prediction.sources import find_images
 from dtsnet_jax.prediction.watching import settled_images
 from dtsnet_jax.report.document import PAGE_FILE
-from dtsnet_jax.report.predictions import write_predictions_page
 from dtsnet_jax.run import CONFIG_FILE
 
 PAGE_SECONDS = 60.0  # at least, between two reports while a directory is watched
@@ -64,6 +63,8 @@ def predict(detectors: Detectors, options: PredictionOptions) -> Counter[str]:
 
 
 def _write_page(out: Path, log: PredictionLog, detectors: Detectors) -> None:
+    from dtsnet_jax.report.predictions import write_predictions_page  # plots: needed last
+
     rows = list(log.rows)
     write_predictions_page(out, rows, detectors.loaded, earlier=log.count - len(rows))
 
