@@ -106,7 +106,8 @@ async def send_broken(url: str, photograph: bytes, count: int) -> None:
             assert error and "Traceback" not in error and len(error.splitlines()) == 1
         healthy = (await client.get("/health")).json()["status"]
         scored = (await send(client, "part.png", photograph)).json()[0]["score"]
-    print(f"{count} broken photographs: a sentence each, status {dict(statuses)}; then {healthy}, score {scored:.3f}")
+    print(f"{count} broken photographs: a sentence each, status {dict(statuses)}")
+    print(f"then: {healthy}, score {scored:.3f}")
 
 
 def main() -> None:

@@ -67,9 +67,9 @@ def serve(detectors: ServedDetectors, options: ServingOptions) -> None:
             "Ctrl-C ends it",
             flush=True,
         )
-        server = uvicorn.Server(
-            uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=FINISHING_SECONDS)
-        )
+        settings = {"log_level": "warning", "ws": "none"}
+        settings |= {"timeout_graceful_shutdown": FINISHING_SECONDS}
+        server = uvicorn.Server(uvicorn.Config(app, **settings))
         try:
             server.run([listener])
         except (Interrupted, KeyboardInterrupt):  # what the server had begun is done by now

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from dtsnet_jax.detectors.ensemble import MEMBERS, joint_like, mean_answer
+from dtsnet_jax.detectors.fitted import Answer
 from dtsnet_jax.detectors.learner import build_learner, compute_dtype, scoring_options
 from dtsnet_jax.devices.mesh import data_mesh, map_batches, replicate
 from dtsnet_jax.errors import UserError
@@ -174,17 +175,20 @@ class Detector:
 
     def predict(self, photographs: Sequence[Opened]) -> list[Prediction]:
         """Scores decoded photographs, all at once; the second half of what a call does."""
-        count = sum(len(one.arrays) for one in photographs)
-        batch_size = next((few for few in FEW if count <= few), self.batch_size)
-        answers = partial(
-            map_batches,
-            partial(self._answer, self._parts),
-            batch_size=batch_size,
-            mesh=self._mesh,
-        )
         options, top_share = self._opener.options, self._scoring.top_share
-        scored = score_photographs(photographs, answers, options, top_share=top_share)
+        scored = score_photographs(photographs, self._answers, options, top_share=top_share)
         return [self._prediction(*pair) for pair in zip(photographs, scored, strict=True)]
+
+    def compile(self) -> None:
+        """Compiles what is computed, which the first photographs would wait for otherwise."""
+        size = self._opener.options.size
+        for count in (*FEW, self.batch_size):
+            self._answers(np.zeros((count, *size, 3), np.uint8))
+
+    def _answers(self, arrays: np.ndarray) -> Answer:
+        batch_size = next((few for few in FEW if len(arrays) <= few), self.batch_size)
+        answer = partial(self._answer, self._parts)
+        return map_batches(answer, arrays, batch_size=batch_size, mesh=self._mesh)
 
     def _prediction(self, photograph: Opened, scored: Scored) -> Prediction:
         calibration, limits = self.calibration, self.limits

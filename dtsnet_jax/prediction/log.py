@@ -215,7 +215,7 @@ class PredictionLog:
                 f"version ('{LINES_FILE}' begins with {_shown(line)}, not {json.dumps(expected)}); "
                 "give another --out, or delete it."
             )
-        if number > 1 and not _is_row(record):
+        if number > 1 and not is_row(record):
             raise UserError(
                 f"line {number} of '{self._directory / LINES_FILE}' is no prediction but "
                 f"{_shown(line)}; remove it, and its file is scored again, or give another --out."
@@ -237,7 +237,7 @@ class PredictionLog:
             self.last[its_identity] = Known(sys.intern(outcome_of(one)), one["error"])
 
 
-def _is_row(record: object) -> bool:
+def is_row(record: object) -> bool:
     """Whether a record from JSON may be what ``Row`` was written as."""
     if find_mismatch(record, _FORM) or record.keys() != _FIELDS:
         return False

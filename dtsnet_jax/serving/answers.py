@@ -76,6 +76,12 @@ class DetectorAnswer(Rates):
     choices: list[Choice] = Field(description="other limits, rates rising; none without images")
 
 
+class Refusal(BaseModel):
+    """Why there is no answer."""
+
+    error: str = Field(description="one sentence")
+
+
 class Health(BaseModel):
     """That the server is there."""
 

@@ -1,7 +1,7 @@
 """The server's addresses."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,26 +16,31 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 
 from data.files import MemoryFile
-from dtsnet_jax.errors import UserError
+from dtsnet_jax.errors import UserError, unknown_name
 from dtsnet_jax.serving.answers import (
     Answer,
     DetectorAnswer,
     Health,
     Label,
     Rates,
+    Refusal,
     ShownPart,
     describe,
 )
+from dtsnet_jax.serving.corrections import Corrections
 from dtsnet_jax.serving.following import SECONDS, Follower
 from dtsnet_jax.serving.guard import Guard, refuse
 from dtsnet_jax.serving.page import PAGE_HEADERS, REPORT_STYLE, STATIC, render_page
-from dtsnet_jax.serving.parts import Corrections
-from dtsnet_jax.serving.service import Service
+from dtsnet_jax.serving.parts import NEWEST, Part
+from dtsnet_jax.serving.service import Service, draw
 
 MOST_FILES = 32  # photographs of one request
 _NAME_LENGTH = 200  # characters of a photograph's name that are kept
+_PREDICTED = {
+    200: {"content": {"image/png": {}}},
+    422: {"model": list[Answer] | Refusal, "description": "No photograph could be scored"},
+}
 _KEPT = {"Cache-Control": "private, max-age=86400"}
-_ERRORS = {status: {"description": "a sentence as 'error'"} for status in (404, 413, 422, 503)}
 
 
 def create_app(
@@ -60,7 +65,7 @@ def create_app(
         title="DTSNet-JAX",
         version=_version(),
         redoc_url=None,
-        lifespan=lambda _: _running(service, follow),
+        lifespan=lambda app: _running(app, service, follow),
     )
     bounds = {"token": token, "max_upload_mb": max_upload_mb}
     app.add_middleware(Guard, **bounds, metrics=service.metrics)
@@ -73,14 +78,19 @@ def create_app(
     return app
 
 
+def _responses(*statuses: int) -> dict[int, dict]:
+    """How the refusals of an address are described."""
+    return {status: {"model": Refusal} for status in statuses}
+
+
 @asynccontextmanager
-async def _running(service: Service, follow: Path | None) -> AsyncIterator[None]:
+async def _running(app: FastAPI, service: Service, follow: Path | None) -> AsyncIterator[None]:
     async def go_on_following(follower: Follower) -> None:
         while True:
-            await service.in_thread(follower.look)
+            await asyncio.to_thread(follower.look)
             await asyncio.sleep(SECONDS)
 
-    tasks = [asyncio.create_task(service.run())]
+    tasks = app.state.tasks = [asyncio.create_task(service.run())]
     if follow is not None:
         tasks.append(asyncio.create_task(go_on_following(Follower(follow, service.parts))))
     yield
@@ -124,7 +134,7 @@ def _add_errors(app: FastAPI) -> None:
 
 
 def _add_scoring(app: FastAPI, service: Service) -> None:
-    @app.post("/predict", responses=_ERRORS | {200: {"content": {"image/png": {}}}})
+    @app.post("/predict", responses=_responses(404, 408, 413, 503) | _PREDICTED)
     async def predict(
         files: list[UploadFile], detector: str = "", picture: bool = False
     ) -> list[Answer]:
@@ -136,17 +146,24 @@ def _add_scoring(app: FastAPI, service: Service) -> None:
         names = service.detectors.names
         if not detector and len(names) > 1:
             raise UserError(f"detector is missing; name one of {', '.join(names)}.")
+        name = _known(detector or names[0], names)
         if len(files) > (1 if picture else MOST_FILES):
             most = "one, of which there is a picture" if picture else f"at most {MOST_FILES}"
             raise UserError(f"there are {len(files)} photographs, expected {most}.")
         sent = [MemoryFile(_name(one.filename), await one.read()) for one in files]
-        score = service.score
-        scored = await asyncio.gather(*(score(detector or names[0], file) for file in sent))
-        answers = [part.answer | {"part": part.number} for part in scored]
+        scored = await asyncio.gather(*(service.score(name, file) for file in sent))
+        answers = [one.part.answer | {"part": one.part.number} for one in scored]
         failed = all(answer["error"] for answer in answers)
         if picture and not failed:
-            return Response(await service.picture(scored[0], "png"), media_type="image/png")
+            drawn = await asyncio.to_thread(draw, scored[0].prediction, "png")
+            return Response(drawn, media_type="image/png")
         return JSONResponse(answers, 422 if failed else 200)
+
+
+def _known(name: str, names: Sequence[str]) -> str:
+    if name not in names:
+        raise HTTPException(404, str(unknown_name("detector", name, names)))
+    return name
 
 
 def _name(given: str | None) -> str:
@@ -156,35 +173,43 @@ def _name(given: str | None) -> str:
 
 
 def _add_parts(app: FastAPI, service: Service, corrections: Corrections) -> None:
+    def part_of(number: int) -> Part:
+        part = service.parts.find(number)
+        if part is None:
+            raise HTTPException(404, f"part {number} is not among the newest {NEWEST}.")
+        return part
+
     @app.get("/parts")
     def newest_parts(after: int = 0) -> list[ShownPart]:
         """The newest parts with numbers larger than `after`, the newest first."""
         return [ShownPart(**part.shown) for part in service.parts.newest(after)]
 
-    @app.get("/parts/{number}/picture", responses=_ERRORS, response_class=Response)
+    @app.get("/parts/{number}/picture", responses=_responses(404, 422), response_class=Response)
     async def picture(number: int) -> Response:
         """A part's photograph and beside it its heat map, as JPEG."""
-        content = await service.picture(service.parts[number], "jpeg")
+        content = await asyncio.to_thread(draw, part_of(number).picture, "jpeg")
         return Response(content, media_type="image/jpeg", headers=_KEPT)
 
-    @app.put("/parts/{number}/label", responses=_ERRORS)
+    @app.put("/parts/{number}/label", responses=_responses(404, 422, 507))
     def correct(number: int, label: Label) -> ShownPart:
         """Notes in OUT/corrections.csv what a part is whose decision is wrong."""
-        part = service.parts[number]
+        part = part_of(number)
         corrections.mark(part, label.label)
         return ShownPart(**part.shown)
 
 
 def _add_detectors(app: FastAPI, service: Service) -> None:
-    @app.get("/detectors/{name}", responses=_ERRORS)
-    def detector(name: str) -> DetectorAnswer:
+    @app.get("/detectors/{name}", responses=_responses(404))
+    async def detector(name: str) -> DetectorAnswer:
         """A detector and its limits."""
-        return describe(name, service.detectors[name])
+        return describe(name, await service.detector(_known(name, service.detectors.names)))
 
-    @app.put("/detectors/{name}/limits", responses=_ERRORS)
+    @app.put("/detectors/{name}/limits", responses=_responses(404, 422, 507))
     def set_limits(name: str, rates: Rates) -> DetectorAnswer:
         """Changes the limits, of this server and its next start."""
-        return describe(name, service.detectors.set_rates(name, **rates.model_dump()))
+        detectors = service.detectors
+        _known(name, detectors.names)
+        return describe(name, detectors.set_rates(name, **rates.model_dump()))
 
 
 def _add_state(app: FastAPI, service: Service) -> None:
@@ -198,9 +223,11 @@ def _add_state(app: FastAPI, service: Service) -> None:
     def page() -> HTMLResponse:
         return HTMLResponse(render_page(detectors.names), headers=PAGE_HEADERS)
 
-    @app.get("/health")
+    @app.get("/health", responses=_responses(503))
     async def health() -> Health:
-        """Answers as long as the server does."""
+        """Answers as long as the server works."""
+        if any(task.done() for task in app.state.tasks):
+            raise HTTPException(503, "a part of the server has ended; start it again.")
         device = jax.devices()[0].device_kind
         names = list(detectors.names)
         return Health(version=app.version, device=device, detectors=names, loaded=detectors.loaded)

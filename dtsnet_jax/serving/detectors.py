@@ -5,10 +5,8 @@ from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
 
-import numpy as np
-
 from data.files import read_json, write_text
-from dtsnet_jax.errors import UserError, unknown_name
+from dtsnet_jax.errors import UserError
 from dtsnet_jax.prediction.detector import Detector
 from dtsnet_jax.prediction.limits import check_rates
 from dtsnet_jax.prediction.saved import choose_detectors
@@ -50,34 +48,45 @@ class ServedDetectors:
         self._kept = read_json(self._file, _LIMITS_FORM) or {}
         if wanted == dict.fromkeys(wanted):
             for name, rates in self._kept.items():
-                check_rates(**rates)
+                check_rates(rates["false_alarms"], rates["review"])
                 if name in self._choices:
                     self._choices[name] = self._choices[name]._replace(**rates)
         self._loaded: OrderedDict[str, Detector] = OrderedDict()
-        self._lock = Lock()
+        self._lock = Lock()  # of what is loaded and chosen, never held for long
+        self._loading = {name: Lock() for name in self.names}
+
+    def find(self, name: str) -> Detector | None:
+        """A detector that is loaded, at once; None where it is not."""
+        with self._lock:
+            if name in self._loaded:
+                self._loaded.move_to_end(name)
+            return self._loaded.get(name)
 
     def __getitem__(self, name: str) -> Detector:
-        """The detector of a name; it is loaded and compiled if it is not yet.
+        """The detector of one of the names; it is loaded and compiled if it is not yet.
 
         Raises:
-          UserError: there is none, or its file is damaged.
+          UserError: its file is damaged.
         """
-        if name not in self._choices:
-            raise unknown_name("detector", name, self._choices)
-        with self._lock:
-            if name not in self._loaded:
-                detector = Detector.chosen(self._choices[name])
-                detector(np.zeros((32, 32, 3), np.uint8))  # compiles
-                self._loaded[name] = detector
-            self._loaded.move_to_end(name)
-            if len(self._loaded) > MOST_LOADED:
-                self._loaded.popitem(last=False)
-            return self._loaded[name]
+        with self._loading[name]:
+            detector = self.find(name)
+            if detector is not None:
+                return detector
+            detector = Detector.chosen(self._choices[name])
+            detector.compile()
+            with self._lock:
+                choice = self._choices[name]  # limits may have been changed meanwhile
+                rates = {"false_alarms": choice.false_alarms, "review": choice.review}
+                self._loaded[name] = detector.with_rates(**rates)
+                if len(self._loaded) > MOST_LOADED:
+                    self._loaded.popitem(last=False)
+                return self._loaded[name]
 
     @property
     def loaded(self) -> list[str]:
         """The names of those that are loaded."""
-        return list(self._loaded)
+        with self._lock:
+            return list(self._loaded)
 
     def set_rates(self, name: str, *, false_alarms: float, review: float) -> Detector:
         """Changes the limits of a detector, and writes them down for the next start.

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from dtsnet_jax.prediction.log import LINES_FILE
+from dtsnet_jax.prediction.log import LINES_FILE, is_row, outcome_of
 from dtsnet_jax.serving.parts import NEWEST, Parts
 
 SECONDS = 1.0  # between two looks
@@ -54,11 +54,15 @@ class Follower:
     def _add(self, line: bytes) -> None:
         try:
             row = json.loads(line)
-            row["detector"] = row.pop("category")
-            picture = self._directory / row["picture"] if row["picture"] else None
+            if not is_row(row):  # the header, or damaged: predict tells
+                return
             photograph = Path(row["file"])
-        except (ValueError, TypeError, KeyError):  # the header, or damaged: predict tells
+            picture = self._directory / row["picture"] if row["picture"] else None
+            if picture and not picture.resolve().is_relative_to(self._directory.resolve()):
+                picture = None
+        except (ValueError, OSError, RecursionError):
             return
-        if picture and not picture.resolve().is_relative_to(self._directory.resolve()):
-            picture = None
-        self._parts.add(row, photograph, picture)
+        row["detector"] = row.pop("category")
+        for name in ("file", "error"):  # names of files may have bytes that are not UTF-8
+            row[name] = row[name] and row[name].encode(errors="replace").decode()
+        self._parts.add(row, photograph, picture, self._directory / outcome_of(row))

@@ -2,11 +2,11 @@
 
 import asyncio
 import base64
-import binascii
 import math
 import secrets
 import time
 from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dtsnet_jax.serving.metrics import Metrics
 
+SMALL_MB = 1.0  # mebibytes of a request without photographs
 UNDER_WAY = 32  # requests with photographs that wait or are worked on; others get 503
 SENDING_SECONDS = 60.0  # in which all of a request has to arrive
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -52,7 +53,7 @@ class Guard:
         self._seconds = 1.0  # that a request with photographs takes, lately
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         refusal = self._refusal(scope["method"], scope["path"], Headers(scope=scope))
@@ -60,13 +61,14 @@ class Guard:
             await refusal(scope, receive, send)
             return
         if scope["path"] != "/predict":
-            await self._app(scope, self._bounded(receive), send)
+            await self._app(scope, _bounded(receive, SMALL_MB, ""), send)
             return
         self._metrics.set_requests(self._under_way + 1)
         self._under_way += 1
         start = time.monotonic()
         try:
-            await self._app(scope, self._bounded(receive), send)
+            bounded = _bounded(receive, self._max_upload_mb, " (--max_upload_mb)")
+            await self._app(scope, bounded, send)
         finally:
             self._under_way -= 1
             self._metrics.set_requests(self._under_way)
@@ -82,11 +84,10 @@ class Guard:
                 "the token is missing or wrong; send 'Authorization: Bearer TOKEN'.",
                 {"WWW-Authenticate": 'Basic realm="any user, the token as password"'},
             )
-        host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
-        if not self._token and not is_loopback(host.strip("[]")):
+        host = headers.get("host", "")
+        if not self._token and not is_loopback(_split(host).hostname or ""):
             return refuse(403, f"the host is '{host}', expected 127.0.0.1 or localhost.")
-        site = headers.get("sec-fetch-site", "none")
-        if method not in _SAFE_METHODS and site not in ("same-origin", "none"):
+        if method not in _SAFE_METHODS and not _is_of_own_page(headers):
             return refuse(403, "the request comes from the page of another server.")
         if path == "/predict" and self._under_way >= UNDER_WAY:
             self._metrics.refuse()
@@ -99,37 +100,54 @@ class Guard:
 
     def _is_authorized(self, given: str) -> bool:
         scheme, _, credentials = given.partition(" ")
+        secret = credentials.encode("latin-1")  # as it was sent
         if scheme.lower() == "basic":
             try:
-                credentials = base64.b64decode(credentials).decode().partition(":")[2]
-            except (binascii.Error, UnicodeDecodeError):
+                secret = base64.b64decode(secret).partition(b":")[2]
+            except ValueError:
                 return False
         elif scheme.lower() != "bearer":
             return False
-        return secrets.compare_digest(credentials.encode(), self._token.encode())
+        return secrets.compare_digest(secret, self._token.encode(errors="surrogateescape"))
 
-    def _bounded(self, receive: Receive) -> Receive:
-        """The same, but what arrives may neither be larger nor take longer than is allowed."""
-        end = time.monotonic() + SENDING_SECONDS
-        size, complete = 0, False
 
-        async def receive_bounded() -> Message:
-            nonlocal size, complete
-            if complete:  # what comes now is that the client has gone
-                return await receive()
-            try:
-                message = await asyncio.wait_for(receive(), max(0.0, end - time.monotonic()))
-            except TimeoutError as error:
-                sentence = f"the request did not arrive within {SENDING_SECONDS:.0f} seconds."
-                raise HTTPException(408, sentence) from error
-            size += len(message.get("body", b""))
-            if size > self._max_upload_mb * 2**20:
-                sentence = f"the request is larger than {self._max_upload_mb} MB (--max_upload_mb)."
-                raise HTTPException(413, sentence)
-            complete = not message.get("more_body", False)
-            return message
+def _split(host: str) -> SplitResult:
+    try:
+        return urlsplit(f"//{host}")
+    except ValueError:
+        return urlsplit("")
 
-        return receive_bounded
+
+def _is_of_own_page(headers: Headers) -> bool:
+    """Whether a request comes from this server's page, or from no page."""
+    site = headers.get("sec-fetch-site")  # which browsers send to addresses that they trust
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = headers.get("origin")
+    return origin is None or origin.partition("://")[2] == headers.get("host")
+
+
+def _bounded(receive: Receive, max_mb: float, flag: str) -> Receive:
+    """The same, but what arrives may neither be larger nor take longer than is allowed."""
+    end = time.monotonic() + SENDING_SECONDS
+    size, complete = 0, False
+
+    async def receive_bounded() -> Message:
+        nonlocal size, complete
+        if complete:  # what comes now is that the client has gone
+            return await receive()
+        try:
+            message = await asyncio.wait_for(receive(), max(0.0, end - time.monotonic()))
+        except TimeoutError as error:
+            sentence = f"the request did not arrive within {SENDING_SECONDS:.0f} seconds."
+            raise HTTPException(408, sentence) from error
+        size += len(message.get("body", b""))
+        if size > max_mb * 2**20:
+            raise HTTPException(413, f"the request is larger than {max_mb:g} MB{flag}.")
+        complete = not message.get("more_body", False)
+        return message
+
+    return receive_bounded
 
 
 def refuse(status: int, sentence: str, headers: dict[str, str] | None = None) -> JSONResponse:

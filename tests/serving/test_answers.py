@@ -10,13 +10,19 @@ from PIL import Image
 
 from data.files import MemoryFile
 from dtsnet_jax import Detector
+from dtsnet_jax.jobs.train import train
 from dtsnet_jax.prediction.limits import find_limits
-from dtsnet_jax.serving import guard
-from tests.helpers import photograph
+from dtsnet_jax.serving import detectors as detectors_module
+from dtsnet_jax.serving import guard, parts
+from dtsnet_jax.serving.app import create_app
+from dtsnet_jax.serving.detectors import ServedDetectors
+from dtsnet_jax.serving.service import Service
+from tests.helpers import photograph, small_config
+from tests.miniature import save
 from tests.serving.conftest import png
 
 URL = "http://127.0.0.1"
-TOKEN = "a secret of some length"
+TOKEN = "ä secret of some length"
 
 
 @pytest.fixture
@@ -110,7 +116,8 @@ def test_requests_that_cannot_be_are_refused_in_a_sentence(new_app, sent):
         many = client.post("/predict?detector=left", files=sent(a=1) * 33)
         right = client.post("/predict?detector=right", files=sent(a=1)).json()[0]
         assert client.get("/health").json()["loaded"] == ["right"]
-    assert "left, right" in missing.json()["error"] and "'left'" in unknown.json()["error"]
+    assert "left, right" in missing.json()["error"]
+    assert unknown.status_code == 404 and "'left'" in unknown.json()["error"]
     assert "files" in nothing.json()["error"] and "32" in many.json()["error"]
     assert large.status_code == 413 and "max_upload_mb" in large.json()["error"]
     assert right["detector"] == "right" and right["score"] > 0
@@ -134,8 +141,10 @@ def test_others_need_the_token(new_app, sent):
     with TestClient(new_app(token=TOKEN), base_url="http://line.example") as client:
         post = lambda **options: client.post("/predict", files=sent(a=1), **options)  # noqa: E731
         assert post().status_code == post(headers={"Authorization": "Bearer x"}).status_code == 401
-        assert post(headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
+        assert post(headers={"Authorization": f"Bearer {TOKEN}".encode()}).status_code == 200
         assert post(auth=("anybody", TOKEN)).status_code == 200
+        for wrong in ("Basic ü", "Basic x", "Digest a", "", f"Bearer {TOKEN}x"):
+            assert post(headers={"Authorization": wrong.encode()}).status_code == 401
         assert client.get("/").status_code == 401 and client.get("/health").status_code == 200
 
 
@@ -143,8 +152,68 @@ def test_pages_of_others_have_no_access(client, sent):
     other = client.post("/predict", files=sent(a=1), headers={"Sec-Fetch-Site": "cross-site"})
     rebound = client.get("/", headers={"Host": "evil.example:8000"})
     assert other.status_code == rebound.status_code == 403
-    for host in ("localhost:8000", "[::1]:8000"):
+    page = {"Origin": "http://evil.example"}
+    assert client.post("/predict", files=sent(a=1), headers=page).status_code == 403
+    own = {"Origin": "http://127.0.0.1"}
+    assert client.post("/predict", files=sent(a=1), headers=own).status_code == 200
+    for host in ("localhost:8000", "[::1]:8000", "[::1]"):
         assert client.get("/", headers={"Host": host}).status_code == 200
+
+
+SHAPES = {
+    "a region": {"data__region": "region.png"},
+    "a region for each": {"data__region": "regions"},
+    "tiles": {"data__tile_size": 36, "data__tile_overlap": 4},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_runs_of_every_shape_are_served(own_images, tmp_path, shape, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mask = Image.fromarray(np.full((40, 48), 255, np.uint8))
+    mask.paste(0, (0, 0, 20, 40))
+    save(mask, tmp_path / "region.png")
+    for path in own_images.rglob("*.png"):
+        if "masks" not in path.parts:
+            save(mask, tmp_path / "regions" / path.relative_to(own_images))
+    fields = {"detector": "knn", "knn__coreset_size": 40} | SHAPES[shape]
+    train(small_config(own_images, **fields), tmp_path / "run")
+    detectors = ServedDetectors(tmp_path / "run", tmp_path / "out")
+    photograph_ = own_images / "normal" / "003.png"
+    with TestClient(create_app(Service(detectors), tmp_path / "out"), base_url=URL) as client:
+        (answer,) = client.post("/predict", files=[("files", photograph_.open("rb"))]).json()
+    expected = Detector.load(tmp_path / "run")(photograph_)
+    assert answer["error"] is None
+    np.testing.assert_allclose(answer["score"], expected.score, rtol=1e-5)
+
+
+def test_the_least_recently_used_detector_leaves(new_app, sent, monkeypatch):
+    """And comes back, with the limits that were set while it was away."""
+    monkeypatch.setattr(detectors_module, "MOST_LOADED", 1)
+    with TestClient(new_app(None), base_url=URL) as client:
+        for name in ("left", "right", "left"):
+            client.post(f"/predict?detector={name}", files=sent(a=1))
+            assert client.get("/health").json()["loaded"] == [name]
+        rates = {"false_alarms": 0.2, "review": 0.0}
+        client.put("/detectors/right/limits", json=rates)
+        client.post("/predict?detector=left", files=sent(a=1))
+        assert client.get("/detectors/right").json()["false_alarms"] == 0.2
+
+
+def test_slow_requests_end(new_app, sent, monkeypatch):
+    monkeypatch.setattr(guard, "SENDING_SECONDS", 0.0)
+    with TestClient(new_app(), base_url=URL) as client:
+        answer = client.post("/predict", files=sent(a=1))
+    assert answer.status_code == 408 and "arrive" in answer.json()["error"]
+
+
+def test_pictures_outlast_the_list(new_app, sent, monkeypatch):
+    monkeypatch.setattr(parts, "NEWEST_BYTES", 0)
+    with TestClient(new_app(), base_url=URL) as client:
+        assert client.post("/predict?picture=1", files=sent(a=1)).status_code == 200
+        (part,) = client.get("/parts").json()
+        gone = client.get(f"/parts/{part['part']}/picture")
+    assert not part["pictured"] and "no longer" in gone.json()["error"]
 
 
 def test_limits_are_changed_and_kept(client, new_app, run, sent):

@@ -12,6 +12,7 @@ from PIL import Image
 from data.files import MemoryFile
 from data.layouts import table
 from dtsnet_jax.prediction.detectors import Detectors
+from dtsnet_jax.prediction.history import History
 from dtsnet_jax.prediction.line import Line, PredictionOptions
 from dtsnet_jax.prediction.log import LINES_FILE, PredictionLog, Row
 from dtsnet_jax.serving import parts
@@ -28,11 +29,14 @@ def test_only_the_newest_are_kept(monkeypatch):
     monkeypatch.setattr(parts, "NEWEST", 3)
     monkeypatch.setattr(parts, "NEWEST_BYTES", 2500)
     kept = Parts()
-    for _ in range(5):
-        kept.add(dict(ANSWER), MemoryFile("a.png", bytes(1000)), None)
-    assert [part.number for part in kept.newest()] == [5, 4, 3]
+    numbers = [
+        kept.add(dict(ANSWER), MemoryFile("a.png", bytes(1000)), None).number for _ in range(5)
+    ]
+    assert [part.number for part in kept.newest()] == numbers[:1:-1]
     assert [part.file is None for part in kept.newest()] == [False, False, True]
-    assert [part.number for part in kept.newest(after=4)] == [5]
+    assert [part.number for part in kept.newest(after=numbers[3])] == numbers[4:]
+    assert kept.find(numbers[0]) is None
+    assert Parts().add(dict(ANSWER), MemoryFile("a.png", b""), None).number > numbers[4]
 
 
 def test_corrections_are_a_table_to_train_with(new_app, sent, tmp_path):
@@ -43,7 +47,7 @@ def test_corrections_are_a_table_to_train_with(new_app, sent, tmp_path):
             assert shown["label"] == label
         client.put(f"/parts/{numbers[0]}/label", json={"label": "defective"})
         client.put(f"/parts/{numbers[1]}/label", json={"label": ""})
-        assert client.put("/parts/99/label", json={"label": "good"}).status_code == 422
+        assert client.put("/parts/99/label", json={"label": "good"}).status_code == 404
         assert client.put(f"/parts/{numbers[0]}/label", json={"label": "x"}).status_code == 422
     file = tmp_path / "corrections.csv"
     (row,) = csv.DictReader(file.open(newline=""))
@@ -57,21 +61,39 @@ def test_corrections_are_a_table_to_train_with(new_app, sent, tmp_path):
     assert [sample.path for sample in catalog.test] == [tmp_path / row["image"]]
 
 
-def test_a_damaged_table_of_corrections_is_not_lost(new_app, sent, tmp_path):
-    (tmp_path / "corrections.csv").write_text("my,own\n1,2\n")
+def test_a_photograph_is_corrected_for_each_detector(new_app, sent, tmp_path):
+    with TestClient(new_app(None), base_url=URL) as client:
+        for name, label in (("left", "good"), ("right", "defective")):
+            (answer,) = client.post(f"/predict?detector={name}", files=sent(a=1)).json()
+            client.put(f"/parts/{answer['part']}/label", json={"label": label})
+    rows = list(csv.DictReader((tmp_path / "corrections.csv").open(newline="")))
+    labels = [(row["category"], row["label"]) for row in rows]
+    assert labels == [("left", "good"), ("right", "defective")]
+    assert rows[0]["image"] == rows[1]["image"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"my,own\n1,2\n", b"\xff\xfe", "image,label,category,score,decision,at\n1,2\n"]
+)
+def test_a_damaged_table_of_corrections_is_not_lost(new_app, sent, tmp_path, content):
+    content = content.encode() if isinstance(content, str) else content
+    (tmp_path / "corrections.csv").write_bytes(content)
     with TestClient(new_app(), base_url=URL) as client:
         (answer,) = client.post("/predict", files=sent(a=1)).json()
         refused = client.put(f"/parts/{answer['part']}/label", json={"label": "good"})
     assert refused.status_code == 422 and "corrections.csv" in refused.json()["error"]
-    assert (tmp_path / "corrections.csv").read_text() == "my,own\n1,2\n"
+    assert (tmp_path / "corrections.csv").read_bytes() == content
 
 
-def test_the_page_shows_what_another_process_predicts(new_app, run, tmp_path):
+@pytest.mark.parametrize("sort", ["", "move"])
+def test_the_page_shows_what_another_process_predicts(new_app, run, tmp_path, sort):
+    """Photographs that it has moved are found for corrections, and such as are gone are not."""
     photographs = [save(photograph(n), tmp_path / "line" / f"{n}.png") for n in (3, 2000)]
     out = tmp_path / "predictions"
     detectors = Detectors(run, category="left")
     with PredictionLog(out, detectors.fingerprint) as log:
-        with Line(detectors, log, PredictionOptions("", out)) as line:
+        options = PredictionOptions("", out, sort=sort)
+        with Line(detectors, log, options, History(detectors)) as line:
             line.score(photographs)
         rows = list(log.rows)
     app = new_app(follow=out)
@@ -83,10 +105,15 @@ def test_the_page_shows_what_another_process_predicts(new_app, run, tmp_path):
             assert part["file"] == row["file"] and part["score"] == row["score"]
             picture = Image.open(io.BytesIO(client.get(f"/parts/{part['part']}/picture").content))
             assert picture.size == (48 * 2 + 9, 40 + 6)
+        content = next(tmp_path.rglob("2000.png")).read_bytes()
+        assert photographs[1].exists() == (not sort)
         corrected = client.put(f"/parts/{shown[0]['part']}/label", json={"label": "good"})
         assert corrected.json()["label"] == "good"
+        next(tmp_path.rglob("3.png")).unlink()
+        gone = client.put(f"/parts/{shown[1]['part']}/label", json={"label": "good"})
+        assert gone.status_code == 422 and "3.png" in gone.json()["error"]
     (row,) = csv.DictReader((tmp_path / "corrections.csv").open(newline=""))
-    assert row["image"] == str(photographs[1])
+    assert (tmp_path / row["image"]).read_bytes() == content
 
 
 def line_of(number, picture=None):
@@ -104,14 +131,15 @@ def test_following_takes_whole_rows_once(tmp_path):
     follower.look()
     with file.open("a") as log:
         log.write(line_of(2)[30:] + line_of(3, "../secret.jpg"))
+        log.write("[" * 100_000 + "\n[]\n{}\n" + line_of(4, "a\0b.jpg").replace("4.png", "\\udcff"))
     follower.look()
     follower.look()
     names = [part.answer["file"] for part in kept.newest()]
     assert names == ["/parts/3.png", "/parts/2.png", "/parts/1.png"]
     assert kept.newest()[0].picture is None
-    file.write_text('{"schema": 1, "fingerprint": ""}\n' + line_of(4))
+    file.write_text('{"schema": 1, "fingerprint": ""}\n' + line_of("\udcff"))
     follower.look()
-    assert kept.newest()[0].answer["file"] == "/parts/4.png"
+    assert kept.newest()[0].answer["file"] == "/parts/?.png"
 
 
 def test_of_a_long_log_the_end_is_taken(tmp_path):

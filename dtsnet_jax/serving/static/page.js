@@ -7,6 +7,8 @@ const EVERY = 2000; // milliseconds between two looks for new parts
 const get = (id) => document.getElementById(id);
 const limits = new Limits(showChange);
 const parts = new Map(); // by number
+const items = new Map(); // of the list, by the number of their part
+const UNREACHABLE = "the server does not answer";
 let newest = 0, chosen = null;
 
 function say(text) {
@@ -19,15 +21,13 @@ async function ask(path, options = {}) {
   try {
     response = await fetch(path, options);
   } catch {
-    throw new Error("the server does not answer");
+    throw new Error(UNREACHABLE);
   }
-  const content = await response.json().catch(() => ({}));
-  if (!response.ok && content.error) {
-    const error = new Error(content.error);
-    error.retryAfter = Number(response.headers.get("Retry-After"));
-    throw error;
-  }
-  return content;
+  const content = await response.json().catch(() => null);
+  if (response.ok || Array.isArray(content)) return content; // of /predict: what is wrong with each
+  const error = new Error(content?.error ?? `status ${response.status}`);
+  error.retryAfter = Number(response.headers.get("Retry-After"));
+  throw error;
 }
 
 function send(path, content) {
@@ -35,41 +35,44 @@ function send(path, content) {
   return ask(path, { method: "PUT", headers, body: JSON.stringify(content) });
 }
 
+function detectorPath() {
+  return `/detectors/${encodeURIComponent(get("detector").value)}`;
+}
+
 // Photographs that are dropped or chosen
 
 async function upload(files) {
-  const waiting = [...files], total = waiting.length;
-  let done = 0, failed = "";
+  const waiting = [...files], total = waiting.length, before = chosen;
+  const path = `/predict?detector=${encodeURIComponent(get("detector").value)}`;
+  let done = 0, failed = 0, last = "";
   const work = async () => {
     for (let file = waiting.shift(); file; file = waiting.shift()) {
       try {
-        await uploadOne(file);
+        await uploadOne(path, file);
+        done++;
       } catch (error) {
-        failed = `${file.name}: ${error.message}`;
+        failed++;
+        last = `${file.name}: ${error.message}`;
       }
-      say(failed || `${++done} of ${total} sent`);
+      say(`${done} of ${total} sent` + (failed ? `, ${failed} failed, the last: ${last}` : ""));
     }
   };
   say(`sending ${total}`);
   await Promise.all(Array.from({ length: AT_ONCE }, work));
   await look();
+  if (chosen === before && newest) choose(newest); // unless another one was chosen meanwhile
 }
 
-async function uploadOne(file) {
+async function uploadOne(path, file) {
   const body = new FormData();
   body.append("files", file);
-  const path = `/predict?detector=${encodeURIComponent(get("detector").value)}`;
   for (;;) {
-    const response = await fetch(path, { method: "POST", body });
-    const content = await response.json().catch(() => ({}));
-    if (response.status === 503) {
-      const seconds = Number(response.headers.get("Retry-After")) || 1;
-      await new Promise((resume) => setTimeout(resume, 1000 * seconds));
-    } else if (Array.isArray(content)) {
-      await look();
-      choose(content[0].part);
-      return;
-    } else throw new Error(content.error ?? `status ${response.status}`);
+    try {
+      return await ask(path, { method: "POST", body });
+    } catch (error) {
+      if (!error.retryAfter) throw error;
+      await new Promise((resume) => setTimeout(resume, 1000 * error.retryAfter));
+    }
   }
 }
 
@@ -77,49 +80,58 @@ async function uploadOne(file) {
 
 async function look() {
   const found = await ask(`/parts?after=${newest}`);
+  if (get("message").textContent === UNREACHABLE) say("");
   for (const part of found.reverse()) {
+    if (parts.has(part.part)) continue; // another look was quicker
     parts.set(part.part, part);
-    newest = part.part;
+    items.set(part.part, newItem(part.part));
+    get("parts").prepend(items.get(part.part));
+    newest = Math.max(newest, part.part);
   }
-  for (const number of [...parts.keys()].slice(0, -MOST)) parts.delete(number);
-  if (found.length) {
-    showParts();
-    if (chosen === null) choose(newest);
+  for (const number of [...parts.keys()].slice(0, -MOST)) {
+    items.get(number).remove();
+    parts.delete(number);
+    items.delete(number);
   }
+  if (!found.length) return;
+  showParts();
+  if (chosen === null) choose(newest);
 }
 
 function showParts() {
-  const all = [...parts.values()].reverse();
   const wanted = document.querySelector("#filter input:checked").value;
+  const all = [...parts.values()];
   for (const input of document.querySelectorAll("#filter input")) {
     const count = all.filter((part) => !input.value || part.outcome === input.value).length;
     input.parentElement.querySelector(".count").textContent = count;
   }
-  const focused = document.activeElement?.dataset?.part;
-  const shown = all.filter((part) => !wanted || part.outcome === wanted);
-  get("parts").replaceChildren(...shown.map(entry));
-  if (focused) document.querySelector(`[data-part="${focused}"]`)?.focus();
-  const last = all.find((part) => part.detector === get("detector").value && !part.error);
+  for (const part of all) {
+    const item = items.get(part.part);
+    item.hidden = Boolean(wanted) && part.outcome !== wanted;
+    fill(item.firstChild, part);
+  }
+  const last = all.findLast((part) => part.detector === get("detector").value && !part.error);
   get("drift").hidden = !last?.drift;
 }
 
-function entry(part) {
+function newItem(number) {
   const item = document.createElement("li"), button = document.createElement("button");
   button.type = "button";
-  button.dataset.part = part.part;
-  button.setAttribute("aria-current", part.part === chosen);
-  const cells = [part.outcome, name(part), part.score === null ? "" : part.score.toPrecision(4)];
-  for (const text of cells) {
-    const cell = document.createElement("span");
-    cell.textContent = text;
-    button.append(cell);
-  }
-  button.firstChild.className = `badge ${part.outcome}`;
-  if (part.label) button.firstChild.textContent += " ✎";
-  button.title = part.file;
-  button.addEventListener("click", () => choose(part.part));
+  button.dataset.part = number;
+  for (let cell = 0; cell < 3; cell++) button.append(document.createElement("span"));
+  button.addEventListener("click", () => choose(number));
   item.append(button);
   return item;
+}
+
+function fill(button, part) {
+  const [outcome, file, score] = button.children;
+  outcome.className = `badge ${part.outcome}`;
+  outcome.textContent = part.outcome + (part.label ? " ✎" : "");
+  file.textContent = name(part);
+  score.textContent = part.score === null ? "" : part.score.toPrecision(4);
+  button.title = part.file;
+  button.setAttribute("aria-current", part.part === chosen);
 }
 
 function name(part) {
@@ -130,7 +142,7 @@ function moveInList(event) {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (!step) return;
   event.preventDefault();
-  const buttons = [...get("parts").querySelectorAll("button")];
+  const buttons = [...get("parts").querySelectorAll("li:not([hidden]) button")];
   const next = buttons[buttons.indexOf(document.activeElement) + step];
   if (!next) return;
   next.focus();
@@ -143,8 +155,8 @@ function choose(number) {
   chosen = number;
   const part = parts.get(number);
   if (!part) return;
-  for (const button of get("parts").querySelectorAll("button")) {
-    button.setAttribute("aria-current", Number(button.dataset.part) === number);
+  for (const [other, item] of items) {
+    item.firstChild.setAttribute("aria-current", other === number);
   }
   get("nothing").hidden = true;
   get("chosen").hidden = false;
@@ -155,9 +167,7 @@ function choose(number) {
   get("error").hidden = !part.error;
   get("error").textContent = part.error ?? "";
   get("labels").hidden = Boolean(part.error);
-  for (const button of document.querySelectorAll("#labels button")) {
-    button.setAttribute("aria-pressed", button.dataset.label === part.label);
-  }
+  showLabel(part);
   limits.markScore(part.detector === get("detector").value ? part.score : null);
   get("picture").hidden = true;
   if (part.pictured) showPicture(part);
@@ -185,30 +195,45 @@ function showPicture(part) {
     }
     get("picture").hidden = false;
   };
+  image.onerror = () => {
+    if (chosen === part.part) say("the picture is no longer kept");
+  };
   image.alt = name(part);
   heat.alt = `heat map of ${name(part)}`;
   image.src = heat.src = `/parts/${part.part}/picture`;
 }
 
 async function correct(button) {
-  const pressed = button.getAttribute("aria-pressed") === "true";
-  const part = await send(`/parts/${chosen}/label`, { label: pressed ? "" : button.dataset.label });
-  parts.set(part.part, part);
+  const pressed = button.getAttribute("aria-pressed") === "true", number = chosen;
+  const label = pressed ? "" : button.dataset.label;
+  const part = await send(`/parts/${number}/label`, { label });
+  parts.set(number, part);
   say(pressed ? "taken back" : "noted in corrections.csv");
   showParts();
-  choose(part.part);
+  if (chosen === number) showLabel(part);
+}
+
+function showLabel(part) {
+  for (const button of document.querySelectorAll("#labels button")) {
+    button.setAttribute("aria-pressed", button.dataset.label === part.label);
+  }
 }
 
 // The limits
 
+/** Shows a detector's limits, unless another detector was chosen while they came. */
 async function showDetector() {
-  const detector = await ask(`/detectors/${encodeURIComponent(get("detector").value)}`);
+  get("limits").hidden = true;
+  const detector = await ask(detectorPath());
+  if (detector.name !== get("detector").value) return;
   showLimits(detector);
-  choose(chosen);
   showParts();
+  const part = parts.get(chosen);
+  limits.markScore(part?.detector === detector.name ? part.score : null);
 }
 
 function showLimits(detector) {
+  get("limits").hidden = false;
   limits.show(detector);
   get("limit-buttons").hidden = detector.reject_score === null;
   describe(detector.description);
@@ -231,10 +256,10 @@ function showChange() {
 }
 
 async function saveLimits() {
-  const path = `/detectors/${encodeURIComponent(limits.detector.name)}/limits`;
   const { reject, review } = limits.rates;
-  showLimits(await send(path, { false_alarms: reject, review }));
-  say("saved; from now on parts are decided upon by these limits");
+  const detector = await send(`${detectorPath()}/limits`, { false_alarms: reject, review });
+  if (detector.name === get("detector").value) showLimits(detector);
+  say(`saved; from now on ${detector.name} is decided upon by these limits`);
 }
 
 /** Says what goes wrong in what an event began. */
@@ -250,7 +275,11 @@ for (const type of ["dragover", "dragleave", "drop"]) {
   });
 }
 addEventListener("drop", guarded((event) => upload(event.dataTransfer.files)));
-get("files").addEventListener("change", guarded((event) => upload(event.target.files)));
+get("files").addEventListener("change", guarded((event) => {
+  const files = [...event.target.files];
+  event.target.value = ""; // so that the same ones can be chosen again
+  return upload(files);
+}));
 get("detector").addEventListener("change", guarded(showDetector));
 get("filter").addEventListener("change", showParts);
 get("parts").addEventListener("keydown", moveInList);
