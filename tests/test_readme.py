@@ -31,7 +31,7 @@ def test_scoring_imports_neither_tensorflow_nor_matplotlib_nor_onnx():
         "import sys, dtsnet_jax; assert 'jax' not in sys.modules; from dtsnet_jax import Detector; "
         "print([name for name in ('tensorflow', 'matplotlib', 'orbax') if name in sys.modules]); "
         "import dtsnet_jax.jobs.predict; "
-        "print([name for name in ('onnx', 'onnxruntime') if name in sys.modules])"
+        "print([name for name in ('matplotlib', 'onnx', 'onnxruntime') if name in sys.modules])"
     )
     printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert printed.stdout.split() == ["[]", "[]"], printed.stderr
