@@ -22,7 +22,7 @@ TAIL = 4  # excesses from which is extrapolated
 Decision = Literal["OK", "review", "NG"]
 
 
-def p_values(scores: np.ndarray, calibration: np.ndarray) -> np.ndarray:
+def p_values(scores: np.ndarray | np.float64, calibration: np.ndarray) -> np.ndarray | np.float64:
     """How likely a good photograph is to have such a score or a larger one.
 
     Args:

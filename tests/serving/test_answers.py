@@ -176,13 +176,14 @@ def test_runs_of_every_shape_are_served(own_images, tmp_path, shape, monkeypatch
     for path in own_images.rglob("*.png"):
         if "masks" not in path.parts:
             save(mask, tmp_path / "regions" / path.relative_to(own_images))
+    save(mask, tmp_path / "regions" / "003.png")  # what is sent has a name and no folder
     fields = {"detector": "knn", "knn__coreset_size": 40} | SHAPES[shape]
     train(small_config(own_images, **fields), tmp_path / "run")
     detectors = ServedDetectors(tmp_path / "run", tmp_path / "out")
-    photograph_ = own_images / "normal" / "003.png"
+    file = own_images / "normal" / "003.png"
     with TestClient(create_app(Service(detectors), tmp_path / "out"), base_url=URL) as client:
-        (answer,) = client.post("/predict", files=[("files", photograph_.open("rb"))]).json()
-    expected = Detector.load(tmp_path / "run")(photograph_)
+        (answer,) = client.post("/predict", files=[("files", file.open("rb"))]).json()
+    expected = Detector.load(tmp_path / "run")(file)
     assert answer["error"] is None
     np.testing.assert_allclose(answer["score"], expected.score, rtol=1e-5)
 
