@@ -9,7 +9,7 @@ from PIL import Image
 from data.annotations import Marks, read_annotations
 from data.catalog import Sample
 from data.images import run_with_progress
-from data.opening import image_size, open_image
+from data.opening import ImageFile, image_size, open_image
 from dtsnet_jax.errors import UserError
 
 _LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".webp", ".jp2", ".j2k"})
@@ -20,7 +20,7 @@ def is_json(path: Path) -> bool:
     return path.suffix.lower() == ".json"
 
 
-def open_mask(path: Path, image_path: Path, *, invert: bool) -> np.ndarray:
+def open_mask(path: Path, image_path: ImageFile, *, invert: bool) -> np.ndarray:
     """Decodes a mask at its own size.
 
     Of a picture everything that is not black is defect; in formats that blur, JPEG, WebP and JPEG
@@ -68,7 +68,7 @@ def _is_uniform(colours: np.ndarray) -> bool:
     return len(colours) > 0 and bool((colours == colours[0]).all())
 
 
-def check_mask_size(path: Path, image_path: Path) -> None:
+def check_mask_size(path: Path, image_path: ImageFile) -> None:
     """Compares the sizes that a mask and its image state, without decoding them.
 
     Raises:
@@ -86,7 +86,7 @@ def check_mask_size(path: Path, image_path: Path) -> None:
         )
 
 
-def _find_marks(path: Path, image_path: Path) -> Marks:
+def _find_marks(path: Path, image_path: ImageFile) -> Marks:
     annotations = read_annotations(path)
     marks = annotations.find(image_path) if annotations else None
     if marks is None:
