@@ -25,7 +25,10 @@ SETS = {  # the configuration, its flags, and after how many epochs is measured:
     "ELPV poly": ("demo", "data.category=poly", 5),
 }
 GRAY = ("screw", "magnetic tile", "ELPV mono", "ELPV poly")
-ROWS = ("rd", "rd_fas", "rd_fas_mff", "paper", "calibrated", "levels_2_3", "knn", "robust")
+ROWS = (
+    *("rd", "rd_fas", "rd_fas_mff", "no_diversity", "no_foreground", "paper"),
+    *("calibrated", "levels_2_3", "knn", "robust"),
+)
 METRICS = {"image_auroc": "I-AUROC", "pixel_auroc": "P-AUROC", "pro": "PRO"}
 
 
