@@ -34,6 +34,11 @@ MISTAKES = {
     "no configuration": ([], "--config"),
     "an export to nowhere": (["--job=export"], "--out"),
     "an export with a configuration": (["--job=export", "--config=configs/demo.py"], "--config"),
+    "a prediction with a configuration": (
+        ["--job=predict", "--images=-", "--config=configs/demo.py"],
+        "--config",
+    ),
+    "an exit code at no end": (["--job=predict", "--images=-", "--watch", "--fail_on_ng"], "end"),
     "one of several processes": (["--config=configs/demo.py", "--process=1"], "--coordinator"),
 }
 
@@ -51,8 +56,10 @@ for number, arguments in enumerate(json.load(sys.stdin)):
             signal = int(arguments.pop().removeprefix("SIGNAL="))
             dtsnet_jax.jobs.do_job = lambda *_: os.kill(os.getpid(), signal)
         sys.argv = ["launch.py", *arguments]
-        launch.app.run(launch.main, flags_parser=launch.parse_flags)
-        os._exit(0)
+        try:
+            launch.app.run(launch.main, flags_parser=launch.parse_flags)
+        except SystemExit as end:
+            os._exit(end.code or 0)  # without taking all that was imported apart again
     codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 print(json.dumps(codes))
 """
