@@ -33,15 +33,13 @@ from PIL import Image
 
 from dtsnet_jax.detectors import learner
 from dtsnet_jax.jobs import table
+from dtsnet_jax.jobs.train import train
 from tests import miniature
-from tests.helpers import photograph
+from tests.helpers import photograph, small_config
 from tests.miniature import save
 
 
-@pytest.fixture
-def own_images(tmp_path) -> Path:
-    """A user's directory: ten normal images, three defective ones with masks."""
-    root = tmp_path / "parts"
+def write_own_images(root: Path) -> Path:
     for index in range(10):
         save(photograph(index), root / "normal" / f"{index:03}.png")
     for index in range(3):
@@ -51,6 +49,26 @@ def own_images(tmp_path) -> Path:
         mask[10:20, 12 : 20 + index] = 255
         save(Image.fromarray(mask), root / "masks" / "scratch" / f"{index:03}_mask.png")
     return root
+
+
+@pytest.fixture
+def own_images(tmp_path) -> Path:
+    """A user's directory: ten normal images, three defective ones with masks."""
+    return write_own_images(tmp_path / "parts")
+
+
+@pytest.fixture(scope="session")
+def first_run(tmp_path_factory) -> Path:
+    """A run of one epoch on the same images; ``trained_run`` is its copy."""
+    root = tmp_path_factory.mktemp("trained")
+    train(small_config(write_own_images(root / "parts"), train__epochs=1), root / "run")
+    return root / "run"
+
+
+@pytest.fixture
+def trained_run(own_images, first_run, tmp_path) -> Path:
+    """A run of one epoch on ``own_images``, for tests of what comes after it."""
+    return shutil.copytree(first_run, tmp_path / "run")
 
 
 @pytest.fixture(scope="session")

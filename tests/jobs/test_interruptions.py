@@ -82,14 +82,12 @@ def test_two_launches_do_not_train_the_same_weights(own_images, tmp_path):
         train(small_config(own_images), tmp_path)
 
 
-def test_an_evaluation_leaves_a_running_training_alone(own_images, tmp_path):
-    config = small_config(own_images, train__epochs=1)
-    train(config, tmp_path)
-    being_saved = seed_run(tmp_path).checkpoints / "9.orbax-checkpoint-tmp"
+def test_an_evaluation_leaves_a_running_training_alone(own_images, trained_run):
+    being_saved = seed_run(trained_run).checkpoints / "9.orbax-checkpoint-tmp"
     being_saved.mkdir()
-    evaluate(config, tmp_path)
+    evaluate(small_config(own_images, train__epochs=1), trained_run)
     assert being_saved.is_dir()
-    train(small_config(own_images, train__epochs=2), tmp_path)
+    train(small_config(own_images, train__epochs=2), trained_run)
     assert not being_saved.exists()
 
 

@@ -70,55 +70,53 @@ def test_unfinished_weights_are_no_final_result(own_images, tmp_path, capsys):
     assert only_result(report(config, tmp_path)) == result
 
 
-def test_contents_count_and_places_do_not(own_images, tmp_path, capsys):
-    config = small_config(own_images, train__epochs=1)
-    result = only_result(train(config, tmp_path / "run"))
+def test_contents_count_and_places_do_not(own_images, trained_run, tmp_path, capsys):
+    result = only_result(report(Run(trained_run).config(), trained_run))
     own_images.rename(tmp_path / "moved" if (tmp_path / "moved").mkdir() else tmp_path / "m")
     (tmp_path / "m").rename(tmp_path / "moved" / "parts")
     moved = small_config(tmp_path / "moved" / "parts", train__epochs=1)
-    assert only_result(train(moved, tmp_path / "run"))["metrics"] == result["metrics"]
+    assert only_result(train(moved, trained_run))["metrics"] == result["metrics"]
     assert "measured already" in capsys.readouterr().out
 
     test_image = tmp_path / "moved" / "parts" / "defective" / "scratch" / "001.png"
     save(Image.new("RGB", (48, 40), "red"), test_image)
-    train(moved, tmp_path / "run")
+    train(moved, trained_run)
     assert "measured already" not in capsys.readouterr().out
 
     save(Image.new("RGB", (48, 40)), tmp_path / "moved" / "parts" / "normal" / "003.png")
     for job in (train, evaluate):
         moved.scoring.calibrate = job is evaluate
         with pytest.raises(UserError, match="training images"):
-            job(moved, tmp_path / "run")
+            job(moved, trained_run)
 
 
 def test_weights_are_not_scored_with_other_settings_where_those_of_the_run_are_lost(
-    own_images, tmp_path
+    own_images, trained_run
 ):
-    train(small_config(own_images, train__epochs=1), tmp_path)
-    (tmp_path / "config.json").unlink()
+    (trained_run / "config.json").unlink()
     other = small_config(own_images, train__epochs=1, data__image_size=64)
     for job in (evaluate, train):
         with pytest.raises(UserError, match="trained with other settings"):
-            job(other, tmp_path)
+            job(other, trained_run)
 
 
 def test_a_damaged_result_is_measured_again_and_damaged_settings_are_named(
-    own_images, tmp_path, capsys
+    own_images, trained_run, capsys
 ):
     config = small_config(own_images, train__epochs=1)
-    result = only_result(train(config, tmp_path))
-    (seed_run(tmp_path).directory / "result.json").write_text("")
-    again = only_result(train(config, tmp_path))
+    result = only_result(report(config, trained_run))
+    (seed_run(trained_run).directory / "result.json").write_text("")
+    again = only_result(train(config, trained_run))
     assert again["metrics"] == result["metrics"]
     assert "measured already" not in capsys.readouterr().out
-    (tmp_path / "config.json").write_text("{")
+    (trained_run / "config.json").write_text("{")
     with pytest.raises(UserError, match=r"config\.json' is damaged"):
-        report(config, tmp_path)
+        report(config, trained_run)
 
 
-def test_a_result_is_kept_until_there_is_a_new_one(own_images, tmp_path, monkeypatch):
+def test_a_result_is_kept_until_there_is_a_new_one(own_images, trained_run, monkeypatch):
     config = small_config(own_images, train__epochs=1)
-    reports = train(config, tmp_path)
+    reports = report(config, trained_run)
 
     def fail(*_, **__):
         raise Interrupted(signal.SIGINT)
@@ -126,18 +124,18 @@ def test_a_result_is_kept_until_there_is_a_new_one(own_images, tmp_path, monkeyp
     for name in ("detectors.fitted.Fitted.score_maps", "jobs.drawing.write_gallery"):
         with monkeypatch.context() as patch, pytest.raises(Interrupted):
             patch.setattr(f"dtsnet_jax.{name}", fail)
-            evaluate(config, tmp_path)
-        assert report(config, tmp_path) == reports
-        assert (tmp_path / "report.html").read_text().count("data:image/jpeg") == 5
-        assert not list(tmp_path.rglob("*.partial"))
+            evaluate(config, trained_run)
+        assert report(config, trained_run) == reports
+        assert (trained_run / "report.html").read_text().count("data:image/jpeg") == 5
+        assert not list(trained_run.rglob("*.partial"))
 
 
 def test_what_another_launch_measures_meanwhile_is_not_measured_again(
-    own_images, tmp_path, monkeypatch, capsys
+    own_images, trained_run, monkeypatch, capsys
 ):
     config = small_config(own_images, train__epochs=1)
-    result = only_result(train(config, tmp_path))
-    file = seed_run(tmp_path).directory / "result.json"
+    result = only_result(report(config, trained_run))
+    file = seed_run(trained_run).directory / "result.json"
     stored = file.read_text()
     file.unlink()
 
@@ -147,37 +145,33 @@ def test_what_another_launch_measures_meanwhile_is_not_measured_again(
         yield
 
     monkeypatch.setattr(SeedRun, "measuring", measuring)
-    assert only_result(train(config, tmp_path)) == result
+    assert only_result(train(config, trained_run)) == result
     assert "measured already" in capsys.readouterr().out
 
 
-def test_a_report_leaves_out_pictures_that_another_launch_draws_anew(own_images, tmp_path):
-    config = small_config(own_images, train__epochs=1)
-    train(config, tmp_path)
-    next(seed_run(tmp_path).gallery.iterdir()).unlink()
-    report(config, tmp_path)
-    assert (tmp_path / "report.html").read_text().count("data:image/jpeg") == 4
+def test_a_report_leaves_out_pictures_that_another_launch_draws_anew(own_images, trained_run):
+    next(seed_run(trained_run).gallery.iterdir()).unlink()
+    report(small_config(own_images, train__epochs=1), trained_run)
+    assert (trained_run / "report.html").read_text().count("data:image/jpeg") == 4
 
 
-def test_weights_are_not_scored_with_another_teacher(own_images, tmp_path):
+def test_weights_are_not_scored_with_another_teacher(own_images, trained_run, tmp_path):
     config = small_config(own_images, train__epochs=1)
-    train(config, tmp_path / "run")
     tensors = safetensors.numpy.load_file(config.encoder.weights)
     tensors["conv1.weight"] = 2 * tensors["conv1.weight"]
     safetensors.numpy.save_file(tensors, tmp_path / "other.safetensors")
     config.encoder.weights = str(tmp_path / "other.safetensors")
     for job in (evaluate, train):
         with pytest.raises(UserError, match="trained with other teacher"):
-            job(config, tmp_path / "run")
+            job(config, trained_run)
 
 
-def test_a_report_holds_one_scoring(own_images, tmp_path):
+def test_a_report_holds_one_scoring(own_images, trained_run):
     config = small_config(own_images, train__epochs=1)
-    train(config, tmp_path)
     other = small_config(own_images, train__epochs=1, scoring__smoothing=0.0)
-    evaluate(other, tmp_path)
+    evaluate(other, trained_run)
     with pytest.raises(UserError, match="holds no finished category"):
-        report(config, tmp_path)
-    stored = Run(tmp_path).config()
+        report(config, trained_run)
+    stored = Run(trained_run).config()
     assert stored.scoring.smoothing == 0.0
-    assert "folder" in report(stored, tmp_path)
+    assert "folder" in report(stored, trained_run)

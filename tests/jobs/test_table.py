@@ -172,15 +172,14 @@ def test_textures_that_no_row_needs_are_not_looked_for(own_images, tmp_path):
     assert "knn" in train(config, tmp_path)
 
 
-def test_the_report_is_one_file(own_images, tmp_path):
-    train(small_config(own_images, train__epochs=1), tmp_path)
-    page = (tmp_path / "report.html").read_text()
+def test_the_report_is_one_file(trained_run):
+    page = (trained_run / "report.html").read_text()
     assert page.startswith("<!doctype html>")
     outside = re.findall(r'(?:src|href)="(?!data:|#)([^"]+)"', page)
     assert outside == []
     assert page.count("data:image/jpeg") == 5  # three defective and two good images
     assert "Per-region overlap" in page and "F1-max at" in page
-    (environment,) = json.loads((tmp_path / "results.json").read_text())["environments"]
+    (environment,) = json.loads((trained_run / "results.json").read_text())["environments"]
     assert environment["versions"]["jax"] == jax.__version__
 
 

@@ -62,14 +62,13 @@ def test_nearest_neighbours_on_real_weights(own_images, tmp_path):
     assert only_result(evaluate(config, tmp_path))["images"] == result["images"]
 
 
-def test_more_epochs_continue_and_fewer_are_refused(own_images, tmp_path):
-    train(small_config(own_images, train__epochs=1), tmp_path / "run")
+def test_more_epochs_continue_and_fewer_are_refused(own_images, trained_run, tmp_path):
     config = small_config(own_images, train__epochs=3)
-    assert only_result(train(config, tmp_path / "run"))["step"] == 6
+    assert only_result(train(config, trained_run))["step"] == 6
     train(config, tmp_path / "whole")
-    assert_same_state(final_state(tmp_path / "run"), final_state(tmp_path / "whole"))
+    assert_same_state(final_state(trained_run), final_state(tmp_path / "whole"))
     with pytest.raises(UserError, match=r"to step 6, beyond step 4 that train\.epochs or"):
-        train(small_config(own_images, train__epochs=2), tmp_path / "run")
+        train(small_config(own_images, train__epochs=2), trained_run)
 
 
 def test_a_number_of_visits_says_how_long_to_train(own_images, tmp_path):
@@ -85,8 +84,7 @@ def test_a_number_of_visits_says_how_long_to_train(own_images, tmp_path):
         evaluate(small_config(own_images, train__evaluate_every=1), tmp_path / "visits")
 
 
-def test_a_run_with_other_settings_is_not_overwritten(own_images, tmp_path):
-    train(small_config(own_images, train__epochs=1), tmp_path)
+def test_a_run_with_other_settings_is_not_overwritten(own_images, trained_run):
     for changes, message in (
         ({"train__batch_size": 8}, r"train\.batch_size=4.*--workdir"),
         ({"data__image_size": 64}, r"data\.image_size=32"),
@@ -94,22 +92,18 @@ def test_a_run_with_other_settings_is_not_overwritten(own_images, tmp_path):
     ):
         for job in (train, evaluate, report):
             with pytest.raises(UserError, match=message):
-                job(small_config(own_images, train__epochs=1, **changes), tmp_path)
+                job(small_config(own_images, train__epochs=1, **changes), trained_run)
 
 
-def test_a_run_of_another_version_is_named(own_images, tmp_path):
-    config = small_config(own_images, train__epochs=1)
-    train(config, tmp_path)
-    stored = json.loads((tmp_path / "config.json").read_text())
+def test_a_run_of_another_version_is_named(own_images, trained_run):
+    stored = json.loads((trained_run / "config.json").read_text())
     del stored["train"]["accumulate"]
-    (tmp_path / "config.json").write_text(json.dumps(stored))
+    (trained_run / "config.json").write_text(json.dumps(stored))
     with pytest.raises(UserError, match=r"config\.json' lacks the field train\.accumulate"):
-        evaluate(config, tmp_path)
+        evaluate(small_config(own_images, train__epochs=1), trained_run)
 
 
 def test_jobs_that_train_nothing_do_not_ask_for_a_batch_that_can_be_shared(own_images, tmp_path):
-    config = small_config(own_images, train__epochs=1)
-    train(config, tmp_path / "run")
     odd = small_config(own_images, train__batch_size=5)  # no whole number of pairs
     with pytest.raises(UserError, match=r"train\.batch_size is 5.*set it to 4 or 6"):
         train(odd, tmp_path / "odd")
