@@ -31,7 +31,14 @@ def network():
 @pytest.fixture(scope="module")
 def train_step(network):
     graphs, _, params, batch_stats = network
-    return make_train_step(graphs, start(params, batch_stats)[0])
+    return make_train_step(graphs, start(params, batch_stats)[0], average_over=0.5)
+
+
+def first_state(params, batch_stats, at_step=0):
+    """With an average, so that all tests take steps of one compiled program."""
+    _, state = start(params, batch_stats)
+    zeros = jax.tree.map(jnp.zeros_like, state.scoring)
+    return replace(state, step=jnp.int32(at_step), average=zeros)
 
 
 def images(count=1):
@@ -62,7 +69,7 @@ def assert_close(ours, expected, rtol=1e-5):
 
 def test_steps_lower_the_loss_move_everything_and_compile_once(network, train_step):
     _, teacher, params, batch_stats = network
-    _, state = start(params, batch_stats)
+    state = first_state(params, batch_stats)
     losses = []
     for _ in range(6):
         state, metrics = train_step(state, teacher, images(), KEY)
@@ -104,8 +111,7 @@ def test_a_step_over_two_batches_averages_the_gradients_of_each(network, train_s
     both = images(count=2)
 
     def first_update(batches, number, batch_stats):
-        _, state = start(params, batch_stats)
-        return train_step(replace(state, step=jnp.int32(number)), teacher, batches, KEY)
+        return train_step(first_state(params, batch_stats, number), teacher, batches, KEY)
 
     ours, metrics = first_update(both, 0, batch_stats)
     batches = [{name: array[i : i + 1] for name, array in both.items()} for i in range(2)]
@@ -135,15 +141,14 @@ def test_a_step_over_two_batches_averages_the_gradients_of_each(network, train_s
     assert sorted(kept) == sorted(2 * [x.size for x in jax.tree.leaves(params)])
 
 
-def test_scoring_weights_are_an_average_over_a_share_of_the_steps(network):
-    graphs, teacher, params, batch_stats = network
-    optimizer, state = start(params, batch_stats)
-    step = make_train_step(graphs, optimizer, average_over=0.5)
+def test_scoring_weights_are_an_average_over_a_share_of_the_steps(network, train_step):
+    _, teacher, params, batch_stats = network
+    _, state = start(params, batch_stats)
     assert state.scoring == (state.params, state.batch_stats)
-    state = replace(state, average=jax.tree.map(jnp.zeros_like, state.scoring))
+    state = first_state(params, batch_stats)
     expected = None
     for newest in (1.0, 1 / 1.5, 1 / 2.0):  # 1 / (1 + 0.5 · step)
-        state, _ = step(state, teacher, images(), KEY)
+        state, _ = train_step(state, teacher, images(), KEY)
         now = jax.tree.map(np.asarray, (state.params, state.batch_stats))
         expected = now if expected is None else mixed(now, expected, newest)
         assert_close(state.scoring, expected)
@@ -158,8 +163,7 @@ def test_noise_follows_seed_and_step(network, train_step):
     _, teacher, params, batch_stats = network
 
     def first_loss(seed, at_step=0):
-        _, state = start(params, batch_stats)
-        state = replace(state, step=jnp.int32(at_step))
+        state = first_state(params, batch_stats, at_step)
         return float(train_step(state, teacher, images(), jax.random.key(seed))[1].loss)
 
     assert first_loss(0) == first_loss(0)
@@ -198,10 +202,10 @@ def test_only_synthesised_samples_differ_from_normal_ones(network):
 def test_bfloat16_agrees_with_float32_over_20_steps_and_keeps_float32_weights(network, train_step):
     half = draw_network(dtype=jnp.bfloat16)
     _, _, params, batch_stats = half
-    half_step = make_train_step(half[0], start(params, batch_stats)[0])
+    half_step = make_train_step(half[0], start(params, batch_stats)[0], average_over=0.5)
     losses = []
     for step, (_, teacher, params, batch_stats) in ((train_step, network), (half_step, half)):
-        _, state = start(params, batch_stats)
+        state = first_state(params, batch_stats)
         losses.append([])
         for _ in range(20):
             state, metrics = step(state, teacher, images(), KEY)
