@@ -34,6 +34,7 @@ from PIL import Image
 from dtsnet_jax.detectors import learner
 from dtsnet_jax.jobs import table
 from dtsnet_jax.jobs.train import train
+from dtsnet_jax.prediction import detector
 from tests import miniature
 from tests.helpers import photograph, small_config
 from tests.miniature import save
@@ -93,23 +94,28 @@ def shared_programs():
     Yields the function that builds programs for oneself.
     """
     kept = {}
+
+    def share(module, name, key):
+        build = getattr(module, name)
+
+        def built(*arguments, **options):
+            wanted = name, *key(*arguments, **options)
+            if wanted not in kept:
+                kept[wanted] = build(*arguments, **options)
+            return kept[wanted]
+
+        patch.setattr(module, name, built)
+        return build
+
     with pytest.MonkeyPatch.context() as patch:
-        teacher, programs = table.load_teacher, learner.build_programs
+        share(table, "load_teacher", lambda name, weights, *, dtype=None: (name, weights, dtype))
+        share(detector, "restore_teacher", lambda name, *_, dtype, digest: (name, dtype, digest))
+        share(learner, "NeighborLearner", lambda teacher, **rest: (id(teacher), *rest.items()))
+        yield share(learner, "build_programs", program_settings)
 
-        def load_teacher(name, weights, *, dtype=None):
-            key = (name, weights, dtype)
-            if key not in kept:
-                kept[key] = teacher(name, weights, dtype=dtype)
-            return kept[key]
 
-        def build_programs(config, its_teacher):
-            train = config.train
-            key = (id(its_teacher), config.student.to_json())
-            key += (train.learning_rate, train.average_over)
-            if key not in kept:
-                kept[key] = programs(config, its_teacher)
-            return kept[key]
-
-        patch.setattr(table, "load_teacher", load_teacher)
-        patch.setattr(learner, "build_programs", build_programs)
-        yield programs
+def program_settings(config, teacher) -> tuple:
+    """What the programs of a network depend on."""
+    train = config.train
+    rates = train.learning_rate, train.reconstruction_learning_rate
+    return id(teacher), config.student.to_json(), *rates, train.average_over

@@ -71,8 +71,13 @@ def trained(tmp_path_factory):
     return root
 
 
-def test_photographs_come_as_paths_images_or_arrays_one_by_one_or_in_lists(trained):
-    detector = Detector.load(trained / "run")
+@pytest.fixture(scope="module")
+def detector(trained):
+    """What was trained."""
+    return Detector.load(trained / "run")
+
+
+def test_photographs_come_as_paths_images_or_arrays_one_by_one_or_in_lists(trained, detector):
     paths = sorted((trained / "parts" / "normal").iterdir())
     with Image.open(paths[0]) as image:
         image.load()
@@ -92,8 +97,7 @@ def test_photographs_come_as_paths_images_or_arrays_one_by_one_or_in_lists(train
     assert detector([]) == []
 
 
-def test_threads_share_a_detector(trained):
-    detector = Detector.load(trained / "run")
+def test_threads_share_a_detector(trained, detector):
     paths = sorted((trained / "parts" / "normal").iterdir())
     expected = [one.score for one in detector(paths)]
     with ThreadPoolExecutor(8) as pool:
@@ -101,7 +105,7 @@ def test_threads_share_a_detector(trained):
     np.testing.assert_allclose(scores, expected * 3, rtol=1e-5)
 
 
-def test_decisions_and_regions_follow_the_limits(trained):
+def test_decisions_and_regions_follow_the_limits(trained, detector):
     paths = sorted((trained / "parts" / "normal").iterdir())
     strict = Detector.load(trained / "run", false_alarms=0.5, review=0.9)
     predictions = strict(paths)
@@ -116,22 +120,20 @@ def test_decisions_and_regions_follow_the_limits(trained):
             left, upper, right, lower = region.box
             assert 0 <= left < right <= 48 and 0 <= upper < lower <= 40
             assert 0 < region.area <= 48 * 40 and region.peak > strict.limits.review.score
-    lenient = Detector.load(trained / "run")
-    assert lenient.limits.reject.extrapolated  # 12 calibration images, 99 are needed
-    assert lenient.limits.reject.score > strict.limits.reject.score
+    assert detector.limits.reject.extrapolated  # 12 calibration images, 99 are needed
+    assert detector.limits.reject.score > strict.limits.reject.score
 
 
-def test_pictures_show_photograph_and_heat_at_the_photographs_aspect(trained):
-    (prediction,) = Detector.load(trained / "run")([photograph(0, (1200, 2400))])
+def test_pictures_show_photograph_and_heat_at_the_photographs_aspect(detector):
+    (prediction,) = detector([photograph(0, (1200, 2400))])
     picture = prediction.picture()
     assert picture.size == (2 * 1024 + 9, 512 + 6)
     png = prediction._repr_png_()
     assert png.startswith(b"\x89PNG")
 
 
-def test_without_calibration_images_there_are_scores_and_no_decision(own_images, tmp_path):
-    train(small_config(own_images, train__epochs=1), tmp_path)
-    prediction = Detector.load(tmp_path)(photograph(0))
+def test_without_calibration_images_there_are_scores_and_no_decision(trained_run):
+    prediction = Detector.load(trained_run)(photograph(0))
     assert prediction.score > 0 and prediction.regions == []
     assert (prediction.p_value, prediction.decision, prediction.unusual) == (None, None, None)
     assert prediction.picture().width > 0
@@ -147,23 +149,20 @@ def test_rates_are_those_of_the_run_as_it_is_configured_now(trained):
     assert (detector.false_alarms, detector.review) == (0.5, 0.5)
 
 
-def test_values_beyond_the_bit_depth_are_told(trained):
-    detector = Detector.load(trained / "run")
+def test_values_beyond_the_bit_depth_are_told(detector):
     assert not detector(np.full((40, 48), 255, np.uint16)).clipped
     assert detector(np.full((40, 48), 256, np.uint16)).clipped
 
 
-def test_deep_files_are_given_as_paths(trained, tmp_path):
+def test_deep_files_are_given_as_paths(detector, tmp_path):
     path = tmp_path / "deep.png"
     Image.fromarray(np.full((40, 48), 200, np.uint16)).save(path)
-    detector = Detector.load(trained / "run")
     assert detector(path).score > 0
     with Image.open(path) as image, pytest.raises(UserError, match="give the file's path"):
         detector(image)
 
 
-def test_what_cannot_be_scored_is_named(trained, tmp_path):
-    detector = Detector.load(trained / "run")
+def test_what_cannot_be_scored_is_named(trained, detector, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
     wrong = [
@@ -273,13 +272,15 @@ def test_damaged_settings_of_a_run_are_named(trained, tmp_path, text):
         Detector.load(run)
 
 
-def test_the_file_is_enough_by_itself_and_its_fingerprint_follows_its_content(trained, tmp_path):
+def test_the_file_is_enough_by_itself_and_its_fingerprint_follows_its_content(
+    trained, detector, tmp_path
+):
     (seeds,) = find_detectors(trained / "run").values()
     (file,) = seeds.values()
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(file.read_bytes())
     path = trained / "parts" / "normal" / "000.png"
-    assert Detector.load(copy)(path).score == Detector.load(trained / "run")(path).score
+    assert Detector.load(copy)(path).score == detector(path).score
     before = read_detector(file).about
     assert before["seed"] == SEED and before["finished"]
     config = small_config(trained / "parts", **SHORT | {"data__calibration": 0.7})
