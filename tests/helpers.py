@@ -9,7 +9,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from PIL import Image
 
 from configs import folder
@@ -17,14 +16,11 @@ from data.options import PixelOptions
 from dtsnet_jax.detectors import learner
 from dtsnet_jax.evaluation.scoring import ScoringOptions
 from dtsnet_jax.jobs import table
-from dtsnet_jax.model.backbones import BACKBONES
-from dtsnet_jax.model.dtsnet import Student
-from dtsnet_jax.model.encoder import build_encoder
 from dtsnet_jax.run import Run
 from dtsnet_jax.seed_run import newest_step
 from dtsnet_jax.training.checkpoints import load_state
 from dtsnet_jax.training.optimizer import build_optimizer
-from dtsnet_jax.training.step import TrainState, split_network
+from dtsnet_jax.training.step import TrainState
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent
@@ -87,21 +83,6 @@ def launch(*arguments, program=("-m", "tests.tiny"), **options):
     return subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
     )
-
-
-def build(name="efficientnet_lite0", dtype=None, teacher=None):
-    """Graphs, teacher's arrays, parameters and batch statistics of a network, random weights."""
-    teacher = teacher or build_encoder(name, dtype=dtype, rngs=nnx.Rngs(0))
-    student = Student(
-        name,
-        bottleneck="mff",
-        reconstruction=True,
-        noise_scale=0.1,
-        temperature=0.5,
-        dtype=dtype,
-        rngs=nnx.Rngs(1),
-    )
-    return split_network(BACKBONES[name], teacher, student)
 
 
 def random_batches(size=64, batch=4, count=1):

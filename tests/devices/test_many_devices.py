@@ -40,9 +40,10 @@ import sys
 import jax, jax.numpy as jnp, numpy as np
 from dtsnet_jax.devices.mesh import replicate, split_batch
 from dtsnet_jax.training.step import make_train_step
-from tests.helpers import KEY, build, random_batches, start
+from tests.helpers import KEY, random_batches, start
+from tests.model.networks import draw_network
 jax.config.update("jax_enable_x64", True)
-network, *arrays = build("tiny")
+network, *arrays = draw_network()
 arrays = jax.tree.map(lambda x: np.asarray(x, "float64"), arrays)
 for devices in (1, 2, 8):
     auto = (jax.sharding.AxisType.Auto,)

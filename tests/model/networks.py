@@ -49,6 +49,6 @@ def draw_student(name="tiny", dtype=None, **options) -> Student:
 
 
 def draw_network(name="tiny", dtype=None):
-    """As ``tests.helpers.build``: graphs, teacher's arrays, parameters and batch statistics."""
+    """Graphs, teacher's arrays, parameters and batch statistics of teacher and student."""
     teacher = draw_teacher(name, dtype)
     return split_network(teacher.backbone, teacher.encoder, draw_student(name, dtype))

@@ -13,13 +13,14 @@ from dtsnet_jax.training import feature_cache
 from dtsnet_jax.training.feature_cache import FeatureCache
 from dtsnet_jax.training.records import read_records
 from dtsnet_jax.training.step import make_teacher_step
-from tests.helpers import SMALL, build, seed_run, small_config
+from tests.helpers import SMALL, seed_run, small_config
+from tests.model.networks import draw_network
 
 
 @pytest.fixture(scope="module")
 def teacher():
     """The jitted teacher as a function of images."""
-    graphs, arrays, _, _ = build("tiny")
+    graphs, arrays, _, _ = draw_network()
     step = make_teacher_step(graphs)
     return lambda images: step(arrays, images)
 
