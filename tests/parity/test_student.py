@@ -42,7 +42,7 @@ def module_like(torch_module, build):
     return module
 
 
-NAMES = ["resnet18", "wide_resnet50_2"]
+NAMES = ["resnet18", "tiny_wide"]  # both kinds of blocks; WideResNet50-2 is in 'test_step.py'
 
 
 @pytest.mark.parametrize("training", [True, False])
