@@ -145,7 +145,3 @@ def test_samples_do_not_depend_on_the_number_of_workers(monkeypatch, workers):
     monkeypatch.setattr(tf.data, "AUTOTUNE", workers)
     assert batches_digest() == expected
     assert counts == [workers]
-
-
-def test_another_process_draws_the_same_samples(fresh_process):
-    assert fresh_process.batches_digest == batches_digest()

@@ -1,11 +1,29 @@
+"""What TensorFlow says when it is imported, and draws in a process that has just started."""
+
+import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from data.tf import _without_notices
+from tests.data.test_pipeline import batches_digest
+from tests.helpers import ROOT
 
+ABORTED = """
+import json, os, sys
+import data.readers, dtsnet_jax.jobs.evaluate, dtsnet_jax.jobs.report
+facts = {"imported": sorted({"tensorflow", "tensorflow_datasets"} & set(sys.modules))}
+from data.tf import _without_notices
+from tests.data.test_pipeline import batches_digest
+facts["batches_digest"] = batches_digest()
+print(json.dumps(facts), flush=True)
+with _without_notices():
+    os.write(2, b"I0000 a notice\\nF0000 last words\\n")
+    os.abort()
+"""
 UNTIL_A_SIGNAL = """
 import os, signal
 from data.tf import _without_notices
@@ -23,12 +41,35 @@ NOTICES = (
 )
 
 
+@pytest.fixture(scope="module")
+def fresh_process() -> SimpleNamespace:
+    """What a process reports that imports jobs, then TensorFlow, draws batches and is aborted.
+
+    It draws with one thread; its report is ``imported``, the modules of TensorFlow that the jobs
+    have imported, ``batches_digest``, and ``stderr``.
+    """
+    one_thread = {"TF_NUM_INTEROP_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"}
+    process = subprocess.run(
+        [sys.executable, "-c", ABORTED],
+        cwd=ROOT,
+        env=os.environ | one_thread,
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode < 0, process.stderr
+    return SimpleNamespace(stderr=process.stderr, **json.loads(process.stdout))
+
+
 def test_importing_tensorflow_says_nothing_and_an_aborted_import_its_last_words(fresh_process):
     assert fresh_process.stderr == "F0000 last words\n"
 
 
 def test_jobs_that_synthesise_nothing_do_not_import_tensorflow(fresh_process):
     assert fresh_process.imported == []
+
+
+def test_another_process_draws_the_same_samples(fresh_process):
+    assert fresh_process.batches_digest == batches_digest()
 
 
 def test_errors_are_passed_on_and_notices_are_not(capfd):
