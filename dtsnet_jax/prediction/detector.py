@@ -195,7 +195,7 @@ class Detector:
         p_value = unusual = None
         if len(calibration.scores):
             odd = oddness(scored.features[None], calibration.usual)
-            p_value = float(p_values(np.float64(scored.score), calibration.scores))
+            p_value = float(p_values(np.array([scored.score]), calibration.scores)[0])
             unusual = float(p_values(odd, self._oddness)[0])
         regions = []
         if self._peaks is not None:

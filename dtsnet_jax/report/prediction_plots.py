@@ -12,7 +12,7 @@ COLOURS = {"OK": "#3a8f3e", "review": "#f09000", "NG": "#d32f2f", "scored": "#5f
 
 
 def scores_beside_calibration(
-    scores: Sequence[float], calibration: Sequence[float], limits: Limits | None
+    scores: Sequence[float], calibration: Sequence[float] | np.ndarray, limits: Limits | None
 ) -> str:
     """How the scores of photographs lie beside those of good ones.
 
@@ -22,10 +22,9 @@ def scores_beside_calibration(
       limits: drawn as lines; None draws none.
     """
     figure, axes = new_figure("Scores", "score", "share of images, %")
-    scores, calibration = np.array(scores), np.array(calibration)
-    bins = np.histogram_bin_edges(np.concatenate([scores, calibration]), bins=50)
+    bins = np.histogram_bin_edges([*scores, *calibration], bins=50)
 
-    def draw(values: np.ndarray, label: str, **style) -> None:
+    def draw(values: Sequence[float] | np.ndarray, label: str, **style) -> None:
         weights = np.full(len(values), 100 / len(values))
         axes.hist(values, bins, weights=weights, label=f"{label} ({len(values):,})", **style)
 
