@@ -52,6 +52,18 @@ def read_catalogs(
     return catalogs
 
 
+def images_licence(name: str) -> str:
+    """The licence of a data set's images.
+
+    Args:
+      name: a key of ``READERS``.
+    """
+    reader = READERS[name]
+    if reader is folder:
+        return "your own"
+    return reader.ARCHIVE.licence if reader in PUBLISHED else reader.LICENCE
+
+
 def _chosen(category: str, valid: list[str]) -> list[str]:
     chosen = [part.strip() for part in category.split(",") if part.strip()] or valid
     for one in chosen:

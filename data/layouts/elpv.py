@@ -15,6 +15,7 @@ from dtsnet_jax.errors import UserError
 
 DISJOINT_CATEGORIES = ("mono", "poly")
 CATEGORIES = (*DISJOINT_CATEGORIES, "both")
+LICENCE = "CC BY-NC-SA 4.0"
 
 
 def categories(root: Path) -> list[str]:

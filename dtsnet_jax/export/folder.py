@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from data.images import MEAN_COLOUR
+from data.readers import images_licence
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.export import infer
 from dtsnet_jax.export.model import build_model
@@ -31,16 +32,19 @@ from dtsnet_jax.weights.sources import licence_of
 MODEL_FILE, ABOUT_FILE, README_FILE = "model.onnx", "detector.json", "README.md"
 LARGEST = 2**31 - 2**20  # bytes of weights that one ONNX file can hold
 LIBRARIES = ("jax", "flax", "onnx", "onnxruntime", "numpy", "pillow")
+OPENCV_FOR = "for 16-bit colours, and for deep greys in PGM and JPEG 2000"
 README = """# Anomaly detector: {category}
 
 ```bash
-pip install onnxruntime numpy pillow
+pip install {packages}
 python infer.py IMAGES... --out predictions.csv
 ```
 
 `IMAGES` are files and folders. The table has a row for every photograph: score, p-value, decision
-(OK, review or NG), where the defect is, or why it could not be scored. `--false_alarms=0.01` sets
-the share of good parts that may be NG, `--review=0.05` the share to be looked at, these included.
+(OK, review or NG), where the defect is, or why it could not be scored. Ctrl-C leaves the rows of
+those that were scored. `--false_alarms=0.01` sets the share of good parts that may be NG,
+`--review=0.05` the share to be looked at, these included. OpenCV (`pip install
+opencv-python-headless`) is needed {opencv}.
 
 ```python
 from infer import Detector
@@ -49,14 +53,18 @@ score, score_map, decision, *more = Detector(".")("part.png")
 ```
 
 `model.onnx` takes `images` (batch, {height}, {width}, 3) uint8 RGB and returns {outputs}, float32.
+Other runtimes read it, too; OpenVINO has to be told `INFERENCE_PRECISION_HINT=f32`, for in
+bfloat16, which it may choose by itself, limits do not hold.
+
 `detector.json` says how photographs become such images and has the scores of good parts, from
-which limits follow; `colours` are the scores that heat maps show as coldest and hottest. A
-`model.onnx` other than the exported one is refused.
+which limits follow; `colours` are the scores that heat maps show as coldest and hottest. Neither is
+to be edited: each is known by its SHA-256, and another one is refused. That tells of accidents and
+of edits, not of deceit, against which the folder can be signed.
 
 When it was exported it was compared with JAX on {images} photographs ({source}): score maps differ
 by at most {maps:.1e} of their largest value, scores by {scores:.1e}.
 
-Teacher's weights: {licence}
+Licences: of the teacher's weights, {teacher}; of the images that it learned from, {learned_from}.
 """
 
 
@@ -79,7 +87,8 @@ def write_folder(folder: Path, saved: SavedDetector, detector: Detector) -> dict
     if size > LARGEST:
         raise UserError(
             f"the weights have {size / 2**30:.1f} GiB, more than the 2 that an ONNX file can hold; "
-            "train with a smaller --config.knn.coreset_size or --config.encoder.name."
+            "train with a smaller --config.knn.coreset_size or --config.encoder.name, or export "
+            "one seed of an ensemble."
         )
     content = model.SerializeToString()
     (folder / MODEL_FILE).write_bytes(content)
@@ -102,8 +111,11 @@ def finish_folder(folder: Path, about: dict, verified: dict) -> None:
       verified: of ``dtsnet_jax.export.verify.compare``.
     """
     _write_about(folder, about | {"verified": verified})
+    antialias = about["pixels"]["antialias"]
     text = README.format(
         category=about["category"],
+        packages="onnxruntime numpy pillow" + ("" if antialias else " opencv-python-headless"),
+        opencv=OPENCV_FOR if antialias else "to resize photographs, and " + OPENCV_FOR,
         height=about["pixels"]["height"],
         width=about["pixels"]["width"],
         outputs=", ".join(f"`{name}`" for name in about["model"]["outputs"]),
@@ -111,12 +123,14 @@ def finish_folder(folder: Path, about: dict, verified: dict) -> None:
         source=verified["source"],
         maps=verified["maps"]["relative"],
         scores=verified["scores"]["relative"],
-        licence=about["licence"],
+        teacher=about["licences"]["teacher"],
+        learned_from=about["licences"]["images"],
     )
     (folder / README_FILE).write_text(text, encoding="utf-8")
 
 
 def _write_about(folder: Path, about: dict) -> None:
+    about = about | {"sha256": infer.content_digest(about)}
     text = json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / ABOUT_FILE).write_text(text + "\n", encoding="utf-8")
 
@@ -128,6 +142,7 @@ def _describe(saved: SavedDetector, detector: Detector) -> dict:
     del pixels["largest_scale"]  # of training alone
     cold, hot = detector.scale
     return {
+        "format": infer.FORMAT,
         "category": saved.about["category"],
         "seed": saved.about["seed"],
         "detector": config.detector,
@@ -141,7 +156,10 @@ def _describe(saved: SavedDetector, detector: Detector) -> dict:
         "colours": {"coldest": cold, "hottest": hot},
         "drift": _drift(len(calibration.scores)),
         "calibration": _calibration(calibration),
-        "licence": licence_of(config.encoder.name, config.encoder.weights),
+        "licences": {
+            "teacher": licence_of(config.encoder.name, config.encoder.weights),
+            "images": images_licence(config.data.name),
+        },
         "versions": {library: version(library) for library in LIBRARIES},
     }
 

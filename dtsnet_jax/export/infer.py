@@ -16,6 +16,9 @@ import math
 import os
 import re
 import sys
+import unicodedata
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -27,6 +30,7 @@ from PIL import ExifTags, Image
 
 Image.MAX_IMAGE_PIXELS = None  # the limit of detector.json takes its place
 
+FORMAT = 1  # of detector.json
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".jp2", ".j2k"}
     | {".pgm", ".ppm", ".pbm"}
@@ -35,6 +39,7 @@ COLUMNS = (
     "file", "category", "at", "score", "p_value", "decision", "unusual", "clipped", "drift",
     "picture", "error", "regions", "left", "upper", "right", "lower", "area", "peak",
 )  # fmt: skip
+INTERRUPTED = 130  # the exit code that shells have for Ctrl-C
 MOST_REGIONS = 20
 DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 TIFF_BITS, TIFF_COLOURS, TIFF_PLANES = 258, 262, 284  # tags of the TIFF 6.0 specification
@@ -119,20 +124,9 @@ class Detector:
           review: share of good parts that may be NG or for review, 0 for no review.
 
         Raises:
-          InputError: a file is missing or another one than was exported, or a rate cannot be.
+          InputError: a file is missing or not as it was exported, or a rate cannot be.
         """
-        folder = Path(folder)
-        try:
-            self.about = json.loads((folder / "detector.json").read_text(encoding="utf-8"))
-            model = (folder / "model.onnx").read_bytes()
-        except (OSError, ValueError) as error:
-            raise InputError(f"'{folder}' holds no exported detector ({error}).") from error
-        digest = hashlib.sha256(model).hexdigest()
-        if digest != self.about["model"]["sha256"]:
-            raise InputError(
-                f"'{folder / 'model.onnx'}' has the SHA-256 {digest[:16]}…, but the one that was "
-                f"exported has {self.about['model']['sha256'][:16]}…; export it again."
-            )
+        self.about, model = read_export(Path(folder))
         self._session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         rates = self.about["thresholds"]
         alarms = rates["false_alarms"] if false_alarms is None else false_alarms
@@ -246,6 +240,44 @@ class Detector:
         return inside
 
 
+def read_export(folder: Path) -> tuple[dict, bytes]:
+    """The content of detector.json and of model.onnx, as they were exported.
+
+    Raises:
+      InputError: one is missing, of another format or changed since.
+    """
+    file = folder / "detector.json"
+    try:
+        about = json.loads(file.read_text(encoding="utf-8"))
+        model = (folder / "model.onnx").read_bytes()
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"'{folder}' holds no exported detector ({error}).") from error
+    found = about.get("format") if isinstance(about, dict) else None
+    if found != FORMAT:
+        raise InputError(
+            f"'{file}' is of format {found}, but this infer.py reads format {FORMAT}; use the "
+            "infer.py that was exported with it."
+        )
+    if content_digest(about) != about.get("sha256"):
+        raise InputError(
+            f"'{file}' was changed after the export; limits are set with --false_alarms and "
+            "--review, not in this file: bring back the one that was exported, or export again."
+        )
+    digest, expected = hashlib.sha256(model).hexdigest(), about["model"]["sha256"]
+    if digest != expected:
+        raise InputError(
+            f"'{folder / 'model.onnx'}' has the SHA-256 {digest[:16]}…, but the one that was "
+            f"exported has {expected[:16]}…; export it again."
+        )
+    return about, model
+
+
+def content_digest(about: dict) -> str:
+    """The SHA-256 of what detector.json says, whatever its layout, but for the digest itself."""
+    content = {name: value for name, value in about.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def open_photograph(path: Path, pixels: dict) -> tuple[Image.Image, bool, tuple[int, int]]:
     """Decodes a file as those were that the detector was trained on.
 
@@ -258,10 +290,12 @@ def open_photograph(path: Path, pixels: dict) -> tuple[Image.Image, bool, tuple[
     try:
         # Of a file by name Pillow maps some into memory, and mixes up the sides of turned ones.
         with path.open("rb") as file, Image.open(file) as image:
+            if image.mode in ("P", "PA") and image.palette is None:
+                raise ValueError("its palette is missing")
             return _decoded(image, path, pixels)
     except InputError:
         raise
-    except (OSError, SyntaxError, ValueError, OverflowError, MemoryError) as error:
+    except Exception as error:  # of a damaged file Pillow raises many kinds
         raise InputError(f"image '{path}' cannot be decoded ({error}).") from error
 
 
@@ -566,6 +600,8 @@ class Drift:
 def find_photographs(sources: list[str]) -> list[Path]:
     """The files, and of folders all images below them, in the order of names as people count.
 
+    Links are followed; what is hidden or cannot be read is passed over.
+
     Raises:
       InputError: a folder holds no image.
     """
@@ -574,57 +610,80 @@ def find_photographs(sources: list[str]) -> list[Path]:
         if not source.is_dir():
             found.append(source)
             continue
-        below, seen = [], set()
-        for directory, folders, names in os.walk(source, followlinks=True):
-            if (real := os.path.realpath(directory)) in seen:  # a link leads back
-                folders.clear()
-                continue
-            seen.add(real)
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            below += [
-                Path(directory, name)
-                for name in names
-                if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
-            ]
+        below = sorted(images_below(source, frozenset()), key=Path.as_posix)
         if not below:
             raise InputError(f"the folder '{source}' holds no image.")
-        found += sorted(sorted(below), key=_as_people_count)
+        found += sorted(below, key=as_people_count)
     return list(dict.fromkeys(found))
 
 
-def _as_people_count(path: Path) -> list[list[str | int]]:
-    return [
-        [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
-        for name in (*path.parent.parts, path.stem, path.suffix)
-    ]
+def images_below(folder: Path, around: frozenset[str]) -> Iterator[Path]:
+    """Yields the images below a folder; real paths ``around`` it are not entered again."""
+    real = os.path.realpath(folder)
+    if real in around:  # a link leads back
+        return
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.name.startswith("."):
+                continue
+            if os.path.isdir(path):  # noqa: PTH112 (Path's raises for names that are too long)
+                yield from images_below(path, around | {real})
+            elif path.suffix.lower() in SUFFIXES:
+                yield path
 
 
-def score_into(detector: Detector, photographs: list[Path], out: Path) -> int:
-    """Scores photographs into a table, which appears whole; returns how many could not be."""
+def as_people_count(path: Path) -> list[list[str | int]]:
+    """What paths are sorted by so that 9 precedes 10: folders, stem and up to two suffixes."""
+    *parts, name = path.parts
+    suffixes = []
+    for suffix in path.suffixes[:-3:-1]:
+        if len(suffix) > 5 or suffix[1:2].isdecimal():
+            break
+        suffixes.insert(0, suffix)
+    stem = name.replace("".join(suffixes), "") if suffixes else name
+    return [_counted(part) for part in (*parts, stem, *suffixes) if part]
+
+
+def _counted(name: str) -> list[str | int]:
+    """Text and numbers in turn, text first."""
+    pieces: list[str | int] = [""]
+    for piece in re.findall(r"\d+|\D", unicodedata.normalize("NFD", name)):
+        if piece.isdigit():  # which ² is, too
+            pieces += [unicodedata.digit(piece) if len(piece) == 1 else int(piece), ""]
+        else:
+            pieces[-1] += piece
+    return pieces
+
+
+def score_into(detector: Detector, photographs: list[Path], out: Path) -> tuple[int, int]:
+    """Scores photographs into a table, in which each has its row as soon as it is scored.
+
+    Returns:
+      How many were scored and how many could not be, up to the end or to Ctrl-C.
+    """
     category, drift = detector.about["category"], Drift(detector.about["drift"])
-    partial, errors = out.with_name(f".{out.name}.partial"), 0
-    try:
-        with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            table = csv.writer(file)
-            table.writerow(COLUMNS)
-            for path in photographs:
-                at = datetime.now(UTC).isoformat(timespec="seconds")
-                row, rest = [str(path.absolute()), category, at], [""] * 6
-                try:
-                    one = detector(path)
-                except Exception as error:  # whatever is wrong with one file, others are scored
-                    errors += 1
-                    table.writerow(
-                        [*row, None, None, None, None, False, False, None, error, 0, *rest]
-                    )
-                    continue
-                row += [one.score, one.p_value, one.decision, one.unusual, one.clipped]
-                row += [drift.update(one.unusual), None, None, len(one.regions)]
-                table.writerow([*row, *(one.regions[0] if one.regions else rest)])
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
-    return errors
+    scored = errors = 0
+    with (
+        out.open("w", buffering=1, newline="", encoding="utf-8", errors="surrogateescape") as file,
+        suppress(KeyboardInterrupt),
+    ):
+        table = csv.writer(file)
+        table.writerow(COLUMNS)
+        for path in photographs:
+            at = datetime.now(UTC).isoformat(timespec="seconds")
+            row, rest = [str(path.absolute()), category, at], [""] * 6
+            try:
+                one = detector(path)
+            except Exception as error:  # whatever is wrong with one file, others are scored
+                errors += 1
+                table.writerow([*row, None, None, None, None, False, False, None, error, 0, *rest])
+                continue
+            row += [one.score, one.p_value, one.decision, one.unusual, one.clipped]
+            row += [drift.update(one.unusual), None, None, len(one.regions)]
+            table.writerow([*row, *(one.regions[0] if one.regions else rest)])
+            scored += 1
+    return scored, errors
 
 
 def main() -> None:
@@ -637,15 +696,21 @@ def main() -> None:
     options = parser.parse_args()
     try:
         rates = {"false_alarms": options.false_alarms, "review": options.review}
-        if not options.out.name or options.out.is_dir():
-            raise InputError(f"--out is '{options.out}', which is a folder; give a file.")
+        out = options.out
+        if not out.name or out.is_dir() or out.suffix.lower() in SUFFIXES:
+            raise InputError(f"--out is '{out}', a folder or an image; give a file like table.csv.")
         detector = Detector(Path(__file__).parent, **rates)
         photographs = find_photographs(options.images)
-        errors = score_into(detector, photographs, options.out)
+        scored, errors = score_into(detector, photographs, out)
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    print(f"{options.out}: {len(photographs) - errors} photographs scored, {errors} errors")
+    except KeyboardInterrupt:  # before the first photograph
+        sys.exit(INTERRUPTED)
+    print(f"{out}: {scored} photographs scored, {errors} errors")
+    if left := len(photographs) - scored - errors:
+        print(f"interrupted; {left} photographs were not looked at", file=sys.stderr)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -32,19 +32,19 @@ def cache_directory() -> Path:
 
 
 def licence_of(backbone_name: str, weights: str) -> str:
-    """What may be done with a backbone's weights, in a sentence.
+    """The licence of a backbone's weights, and what they were made of.
 
     Args:
       backbone_name: a key of ``BACKBONES``.
       weights: as for ``find_weights``.
     """
     if weights != "imagenet":
-        return "a file of your own, whose licence is not known here."
+        return "a file of your own, whose licence is not known here"
     if backbone_name == "efficientnet_lite0":
         licence = "EfficientNet-Lite0's, Apache-2.0"
     else:
         licence = "torchvision's, BSD-3-Clause"
-    return f"{licence}; trained on ImageNet, whose images are for non-commercial research."
+    return f"{licence}; trained on ImageNet, whose images are for non-commercial research"
 
 
 def find_weights(backbone_name: str, weights: str) -> Path:

@@ -1,7 +1,12 @@
 """An exported folder says of photographs what the detector says that it was made of."""
 
+import csv
 import json
+import os
+import shutil
+import signal
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -10,10 +15,11 @@ from PIL import Image
 from dtsnet_jax import Detector
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.export import infer, verify
+from dtsnet_jax.export.folder import finish_folder, write_folder
 from dtsnet_jax.jobs.export import export
 from dtsnet_jax.prediction.saved import choose_detector, save_detector
 from tests.export.detectors import draw_detector
-from tests.helpers import photograph
+from tests.helpers import launch, photograph
 from tests.miniature import save
 
 SIZE = (70, 90)  # of photographs
@@ -152,9 +158,66 @@ def test_an_export_that_was_tampered_with_is_refused(plain, tmp_path):
     (tmp_path / "model.onnx").write_bytes(model)
     with pytest.raises(infer.InputError, match="SHA-256"):
         infer.Detector(tmp_path)
+    about = json.loads((tmp_path / "detector.json").read_text())
+    for change, message in (
+        ({"calibration": about["calibration"] | {"scores": [1.0]}}, "--false_alarms and --review"),
+        ({"thresholds": {"false_alarms": 0.5, "review": 0.5}}, "was changed after the export"),
+        ({"format": infer.FORMAT + 1}, rf"format {infer.FORMAT + 1}, .* reads format 1"),
+        ({"sha256": None}, "was changed after the export"),
+    ):
+        (tmp_path / "detector.json").write_text(json.dumps(about | change))
+        with pytest.raises(infer.InputError, match=message):
+            infer.Detector(tmp_path)
+    (tmp_path / "detector.json").write_text("[]")
+    with pytest.raises(infer.InputError, match="format None"):
+        infer.Detector(tmp_path)
     (tmp_path / "detector.json").unlink()
     with pytest.raises(infer.InputError, match="no exported detector"):
         infer.Detector(tmp_path)
+
+
+def test_another_layout_of_the_description_is_the_same(plain, tmp_path):
+    shutil.copytree(plain[1], tmp_path, dirs_exist_ok=True)
+    about = json.loads((tmp_path / "detector.json").read_text())
+    (tmp_path / "detector.json").write_text(json.dumps(about, sort_keys=True))
+    assert infer.Detector(tmp_path).about == about
+
+
+@pytest.mark.parametrize(
+    ("fields", "teacher", "images"),
+    [
+        ({}, "of your own", "your own"),
+        ({"encoder__weights": "imagenet", "data__name": "elpv"}, "BSD-3", "CC BY-NC-SA 4.0"),
+        ({"data__name": "visa"}, "of your own", "CC BY 4.0"),
+    ],
+)
+def test_licences_are_told(tmp_path, fields, teacher, images):
+    saved = draw_detector(**fields)
+    detector = Detector(saved, false_alarms=0.1, review=0.3)
+    about = write_folder(tmp_path, saved, detector)
+    assert teacher in about["licences"]["teacher"] and images in about["licences"]["images"]
+    compared = {"images": 1, "source": "given", "maps": {"relative": 0}, "scores": {"relative": 0}}
+    finish_folder(tmp_path, about, compared)
+    text = (tmp_path / "README.md").read_text()
+    assert all(licence in text for licence in about["licences"].values())
+
+
+def test_interrupted_it_leaves_the_rows_of_what_was_scored(plain, tmp_path):
+    paths = [save(photograph(seed, SIZE), tmp_path / f"{seed}.png") for seed in range(5)]
+    os.mkfifo(tmp_path / "awaited.png")  # never opens, so that the rest has to wait
+    paths.insert(3, tmp_path / "awaited.png")
+    table = tmp_path / "table.csv"
+    process = launch(plain[1] / "infer.py", *paths, "--out", table, program=())
+    while process.poll() is None and (not table.exists() or table.read_text().count("\n") < 4):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate()
+    assert (process.returncode, errors) == (130, "interrupted; 3 photographs were not looked at\n")
+    assert printed == f"{table}: 3 photographs scored, 0 errors\n"
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == [str(path) for path in paths[:3]]
+    assert all(float(row["score"]) > 0 and row["regions"] for row in rows)
 
 
 def test_what_cannot_be_exported_is_named_and_nothing_is_left(plain, tmp_path, monkeypatch):
@@ -172,6 +235,10 @@ def test_what_cannot_be_exported_is_named_and_nothing_is_left(plain, tmp_path, m
         export(choose_detector(tmp_path / "masks.safetensors"), out)
     with pytest.raises(UserError, match="no image"):
         export(choice, out, images=str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr("dtsnet_jax.export.folder.LARGEST", 1000)
+        with pytest.raises(UserError, match=r"GiB, more than the 2 .*coreset_size"):
+            export(choice, out)
     with monkeypatch.context() as patch:
         patch.setattr(verify, "TOLERANCE", 0.0)  # which float32 cannot keep
         with pytest.raises(UserError, match="maps differ from those of JAX by up to"):
