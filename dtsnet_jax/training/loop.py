@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
+import jax
+
 from dtsnet_jax.devices.mesh import replicate
 from dtsnet_jax.inputs.category import CategoryImages
 from dtsnet_jax.keys import stream
@@ -60,7 +62,9 @@ def train(
         last_step=last,
     )
     measured = schedule.measured_steps(epoch_ends) if measure else {}
-    noise = replicate(stream(run.seed, "noise"), programs.teacher.mesh)
+    # Placed once, or every step would move it; of a key only the numbers can be.
+    numbers = replicate(jax.random.key_data(stream(run.seed, "noise")), programs.teacher.mesh)
+    noise = jax.random.wrap_key_data(numbers)
     with (
         Interruption() as interruption,  # until all is on the disk
         Checkpoints(run.checkpoints, keep=schedule.keep_checkpoints) as checkpoints,
