@@ -17,9 +17,11 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 
 from jaxtyping import install_import_hook
 
-# Every call is checked against its annotations; an int may stand for a float, as PEP 484 has it.
+# Where arrays are computed, every call is checked against its annotations; an int may stand for a
+# float, as PEP 484 has it.
 CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
-install_import_hook(["dtsnet_jax", "data"], CHECKER)
+ARRAYS = ("detectors", "devices", "evaluation", "model", "training")
+install_import_hook([f"dtsnet_jax.{room}" for room in ARRAYS], CHECKER)
 
 from dtsnet_jax.devices.processes import choose_cpu_convolutions
 

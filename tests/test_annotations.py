@@ -4,7 +4,6 @@ import jax.numpy as jnp
 import pytest
 from jaxtyping import TypeCheckError
 
-from data.geometry import placements
 from dtsnet_jax.evaluation.scoring import level_map
 
 
@@ -14,8 +13,3 @@ def test_arrays_have_the_annotated_shapes_and_dtypes():
     for other in (jnp.zeros((1, 4, 4, 9)), jnp.zeros((4, 4, 8)), features.astype(int)):
         with pytest.raises(TypeCheckError):
             level_map(features, other)
-
-
-def test_other_arguments_have_the_annotated_types():
-    with pytest.raises(TypeCheckError):
-        placements("32 x 32", None)
