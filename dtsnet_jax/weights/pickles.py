@@ -6,9 +6,10 @@ makes a record, which nothing can change, or a plain dict; no attribute of anyth
 What records say is compared with bytes by who reads these.
 """
 
+import io
 import math
 import pickletools
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -91,7 +92,7 @@ _STORAGES = {Name("torch", name): dtype for name, dtype in _DTYPES.items()}
 _NAMES = {_ORDERED_DICT, _TENSOR, _PARAMETER, *_STORAGES}
 
 
-def read_pickle(file: BinaryIO) -> Pickle:
+def read_pickle(file: io.BufferedIOBase) -> Pickle:
     """Reads a pickle from where a file stands, to its end; takes time in proportion to its length.
 
     Args:
@@ -116,7 +117,7 @@ class _Machine:
         self._marks: list[int] = []
         self._memo: dict[int, object] = {}
 
-    def run(self, file: BinaryIO) -> object:
+    def run(self, file: io.BufferedIOBase) -> object:
         """What lies on top when the program ends."""
         for number, (opcode, argument, _) in enumerate(pickletools.genops(file)):
             if number == MOST_OPCODES:
