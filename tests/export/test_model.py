@@ -1,6 +1,7 @@
 """The ONNX model answers as JAX does, for every network and every way of scoring."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import onnx
 import onnxruntime
@@ -44,7 +45,7 @@ def answer(saved, images):
         config.encoder.name, saved.parts["teacher"], data_mesh(), dtype=None, digest=""
     )
     learner, scoring = build_learner(config, teacher), scoring_options(config)
-    return jax.tree.map(np.asarray, learner.answer(saved.parts, images, scoring))
+    return jax.tree.map(np.asarray, learner.answer(saved.parts, jnp.asarray(images), scoring))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
