@@ -15,10 +15,10 @@ from tests.parity import reference
 
 def level_features(name, seed=0, batch=2, size=64):
     generator = np.random.default_rng(seed)
-    return [
+    return tuple(
         generator.normal(size=(batch, size // s, size // s, c)).astype(np.float32)
         for s, c in zip((4, 8, 16), BACKBONES[name].channels, strict=True)
-    ]
+    )
 
 
 def assert_equal(ours, theirs):
