@@ -202,16 +202,25 @@ def test_licences_are_told(tmp_path, fields, teacher, images):
     assert all(licence in text for licence in about["licences"].values())
 
 
+INTERRUPTIBLE = """
+import runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests ignore it
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 def test_interrupted_it_leaves_the_rows_of_what_was_scored(plain, tmp_path):
     paths = [save(photograph(seed, SIZE), tmp_path / f"{seed}.png") for seed in range(5)]
     os.mkfifo(tmp_path / "awaited.png")  # never opens, so that the rest has to wait
     paths.insert(3, tmp_path / "awaited.png")
     table = tmp_path / "table.csv"
-    process = launch(plain[1] / "infer.py", *paths, "--out", table, program=())
+    program = ("-c", INTERRUPTIBLE, plain[1] / "infer.py")
+    process = launch(*paths, "--out", table, program=map(str, program))
     while process.poll() is None and (not table.exists() or table.read_text().count("\n") < 4):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    printed, errors = process.communicate()
+    printed, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "interrupted; 3 photographs were not looked at\n")
     assert printed == f"{table}: 3 photographs scored, 0 errors\n"
     with table.open(newline="") as file:
