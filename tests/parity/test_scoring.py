@@ -37,7 +37,8 @@ def test_score_map_equals_pytorch_and_scipy():
     teacher, student = features(0), features(1)
     for levels in ((1, 2, 3), (2,), (2, 3)):
         expected = torch_score_map(teacher, student, levels)
-        maps = tuple(map(level_map, teacher, student))
+        arrays = [tuple(map(jnp.asarray, levels)) for levels in (teacher, student)]
+        maps = tuple(map(level_map, *arrays))
         plain = score_map(maps, (1, 1, 1), size=(SIZE, SIZE), smoothing=0.0, levels=levels)
         np.testing.assert_allclose(plain, expected, atol=1e-5)
         smooth = score_map(maps, (1, 1, 1), size=(SIZE, SIZE), smoothing=4.0, levels=levels)
