@@ -17,7 +17,7 @@ from dtsnet_jax.prediction.detectors import Detectors
 from dtsnet_jax.prediction.history import History
 from dtsnet_jax.prediction.log import Identity, PredictionLog, Row, identity, outcome_of
 from dtsnet_jax.prediction.photographs import Opened
-from dtsnet_jax.prediction.prediction import Prediction
+from dtsnet_jax.prediction.prediction import Prediction, told_of
 from dtsnet_jax.prediction.sorting import SORTED_FOLDERS, sort_file
 
 
@@ -174,19 +174,10 @@ class Line:
         at = datetime.now(UTC).isoformat(timespec="seconds")
         about = {"file": file, "bytes": size, "modified": modified, "at": at}
         about |= {"category": read.category, "picture": picture, "error": read.error}
-        if prediction is None:
-            nothing = dict.fromkeys(("score", "p_value", "decision", "unusual"))
-            return Row(**about, **nothing, clipped=False, drift=False, regions=[])
-        return Row(
-            **about,
-            score=prediction.score,
-            p_value=prediction.p_value,
-            decision=prediction.decision,
-            unusual=prediction.unusual,
-            clipped=prediction.clipped,
-            drift=self._history.watch(read.category).see(prediction.unusual, file, at),
-            regions=[region._asdict() for region in prediction.regions],
+        drift = prediction is not None and self._history.watch(read.category).see(
+            prediction.unusual, file, at
         )
+        return Row(**about, **told_of(prediction, drift=drift))
 
     def _write(self, batch: _Batch) -> None:
         pictures = [picture is not None and picture.result() for picture in batch.pictures]

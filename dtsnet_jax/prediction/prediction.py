@@ -96,6 +96,27 @@ class Prediction:
         return buffer.getvalue()
 
 
+def told_of(prediction: Prediction | None, *, drift: bool) -> dict:
+    """What is written down of what a detector says, as fields of ``dtsnet_jax.prediction.log.Row``.
+
+    Args:
+      prediction: of a photograph, None where it could not be scored.
+      drift: as ``Row.drift``, which of a photograph without a score is False.
+    """
+    if prediction is None:
+        nothing = dict.fromkeys(("score", "p_value", "decision", "unusual"))
+        return nothing | {"clipped": False, "drift": False, "regions": []}
+    return {
+        "score": prediction.score,
+        "p_value": prediction.p_value,
+        "decision": prediction.decision,
+        "unusual": prediction.unusual,
+        "clipped": prediction.clipped,
+        "drift": drift,
+        "regions": [region._asdict() for region in prediction.regions],
+    }
+
+
 def find_regions(score_map: np.ndarray, limit: float, placement: Placement) -> list[Region]:
     """The connected parts of a map beyond a limit, the highest ones first, at most 20.
 

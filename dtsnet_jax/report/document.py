@@ -11,7 +11,7 @@ from data.files import write_text
 PAGE_FILE = "report.html"
 # Control characters, what turns the direction of all text after it, halves of surrogate pairs.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_ENVIRONMENT = jinja2.Environment(
+TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
     autoescape=True,
     trim_blocks=True,
@@ -35,7 +35,7 @@ def write_document(path: Path, template: str, **content: object) -> Path:
     Raises:
       OSError: the disk is full or may not be written to.
     """
-    page = _ENVIRONMENT.get_template(template).render(**content)
+    page = TEMPLATES.get_template(template).render(**content)
     write_text(path, _UNPRINTABLE.sub("\ufffd", page))
     return path
 

@@ -41,12 +41,13 @@ class ServedDetectors:
         Raises:
           UserError: there are none, or the file of limits is damaged.
         """
-        wanted = {"false_alarms": false_alarms, "review": review}
-        self._choices = choose_detectors(workdir, category=category, **wanted)
+        self._choices = choose_detectors(
+            workdir, category=category, false_alarms=false_alarms, review=review
+        )
         self.names = tuple(self._choices)
         self._file = out / LIMITS_FILE
         self._kept = read_json(self._file, _LIMITS_FORM) or {}
-        if wanted == dict.fromkeys(wanted):
+        if false_alarms is None and review is None:
             for name, rates in self._kept.items():
                 check_rates(rates["false_alarms"], rates["review"])
                 if name in self._choices:

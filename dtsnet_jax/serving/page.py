@@ -5,6 +5,8 @@ from pathlib import Path
 
 import jinja2
 
+from dtsnet_jax.report.document import TEMPLATES
+
 STATIC = Path(__file__).parent / "static"
 REPORT_STYLE = Path(__file__).parents[1] / "report" / "style.css"
 PAGE_HEADERS = {
@@ -12,10 +14,9 @@ PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'",
 }
-_ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
+# The reports' base, and what it is filled with here.
+_TEMPLATES = TEMPLATES.overlay(
+    loader=jinja2.FileSystemLoader([Path(__file__).parent, REPORT_STYLE.parent])
 )
 
 
@@ -25,4 +26,4 @@ def render_page(names: Sequence[str]) -> str:
     Args:
       names: of the detectors.
     """
-    return _ENVIRONMENT.get_template("page.html").render(names=names)
+    return _TEMPLATES.get_template("inspection.html").render(title="Inspection", names=names)

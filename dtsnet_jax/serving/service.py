@@ -16,7 +16,7 @@ from dtsnet_jax.prediction.detector import Detector
 from dtsnet_jax.prediction.history import DriftWatch
 from dtsnet_jax.prediction.log import outcome_of
 from dtsnet_jax.prediction.photographs import Opened
-from dtsnet_jax.prediction.prediction import Prediction
+from dtsnet_jax.prediction.prediction import Prediction, told_of
 from dtsnet_jax.serving.batching import Batcher
 from dtsnet_jax.serving.detectors import ServedDetectors
 from dtsnet_jax.serving.metrics import Metrics
@@ -103,17 +103,10 @@ class Service:
     ) -> dict:
         at = datetime.now(UTC).isoformat(timespec="seconds")
         about = {"file": file, "detector": name, "at": at, "error": error}
-        if prediction is None:
-            nothing = dict.fromkeys(("score", "p_value", "decision", "unusual"))
-            return about | nothing | {"clipped": False, "drift": False, "regions": []}
-        images = len(detector.calibration.scores)
-        watch = self._watches.setdefault(name, DriftWatch(name, images))
-        told = ("score", "p_value", "decision", "unusual", "clipped")
-        return about | {
-            **{field: getattr(prediction, field) for field in told},
-            "drift": watch.see(prediction.unusual, file, at),
-            "regions": [region._asdict() for region in prediction.regions],
-        }
+        if name not in self._watches:
+            self._watches[name] = DriftWatch(name, len(detector.calibration.scores))
+        drift = prediction is not None and self._watches[name].see(prediction.unusual, file, at)
+        return about | told_of(prediction, drift=drift)
 
 
 def _open(detector: Detector, file: MemoryFile) -> tuple[Opened | None, str | None]:
