@@ -15,8 +15,8 @@ from dtsnet_jax.weights.convert import to_flax_layout, torch_name
 def import_torchvision():
     """Imports torchvision's models; its wheel needs two operators that CPU builds lack."""
     library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, name):
+    if torch.version.cuda is None:
+        for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     import torchvision
 
