@@ -4,10 +4,13 @@ import atexit
 import os
 import shutil
 import tempfile
+from importlib.metadata import version
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # behaviour is tested on the CPU
 # Programs are compiled many times and run a few times: quickly, and the same ones only once.
-_FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+_FLAGS = "--xla_backend_optimization_level=0"
+if version("jaxlib").startswith("0.10."):  # later ones do not know it and would abort
+    _FLAGS += " --xla_cpu_use_fusion_emitters=false"
 if _FLAGS not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAGS}".strip()
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
