@@ -1,4 +1,4 @@
-"""What a precision changes: 50 training steps, score maps, distances to neighbours, repetition.
+"""What a precision changes: training, score maps, distances to neighbours, repetition.
 
     python -m benchmarks.precision --backbone=resnet18 --batch=16
 
@@ -16,7 +16,7 @@ from benchmarks.steps import SIZE, Ours
 from dtsnet_jax.detectors.neighbors import nearest_distance
 from dtsnet_jax.devices.mesh import split_batch, split_whole
 from dtsnet_jax.devices.processes import choose_cpu_convolutions
-from dtsnet_jax.training.step import TrainState
+from dtsnet_jax.training.step import PyTree, TrainState
 
 MODES = {  # by name, precision of the configuration and of products
     "float32, highest": ("float32", "highest"),
@@ -46,7 +46,7 @@ def train(ours: Ours, steps: int, batch: int) -> tuple[np.ndarray, TrainState]:
     return np.array(jax.device_get(losses)), state
 
 
-def score(ours: Ours, weights, photographs: np.ndarray) -> np.ndarray:
+def score(ours: Ours, weights: tuple[PyTree, PyTree], photographs: np.ndarray) -> np.ndarray:
     """Score maps that weights give."""
     placed = split_whole(photographs, ours.teacher.mesh)
     levels, _ = ours.programs.level_step(*weights, ours.teacher.arrays, placed)
@@ -70,7 +70,8 @@ def neighbours() -> None:
     generator = np.random.default_rng(0)
     bank = generator.normal(size=(BANK, DIMENSIONS))
     bank = np.float32(bank / np.linalg.norm(bank, axis=1, keepdims=True))
-    print("\n| distance to the nearest | largest error | were products TF32 |\n|---|---:|---:|")
+    print("\n| distance to the nearest | largest error | with products in TF32, emulated |")
+    print("|---|---:|---:|")
     for apart in (0.01, 0.1, 0.5):
         moves = generator.normal(size=(QUERIES, DIMENSIONS))
         moves *= apart / np.linalg.norm(moves, axis=1, keepdims=True)
@@ -98,7 +99,7 @@ def main() -> None:
     choose_cpu_convolutions()
     print(f"{options.backbone}, {SIZE} px, batch {options.batch}, {options.steps} steps, "
           f"{jax.devices()[0].device_kind}\n")  # fmt: skip
-    print("| | loss of step 1 | 10 | last | largest difference | maps: largest difference, "
+    print("| | loss of step 1 | halfway | last | largest difference | maps: largest difference, "
           "correlation | again: same bits |")  # fmt: skip
     print("|---|---:|---:|---:|---:|---:|---|")
     exact = None
@@ -115,7 +116,7 @@ def main() -> None:
         difference = np.abs(losses - exact[0]).max()
         apart = np.abs(maps - true_maps).max() / true_maps.std()
         agree = np.corrcoef(maps.ravel(), true_maps.ravel())[0, 1]
-        print(f"| {name} | {losses[0]:.4f} | {losses[min(9, len(losses) - 1)]:.4f} | "
+        print(f"| {name} | {losses[0]:.4f} | {losses[len(losses) // 2]:.4f} | "
               f"{losses[-1]:.4f} | {difference:.1e} | {apart:.1e} of their spread, {agree:.5f} | "
               f"{'yes' if again else 'no'} |", flush=True)  # fmt: skip
     neighbours()

@@ -15,7 +15,7 @@ from dtsnet_jax.weights.convert import to_flax_layout, torch_name
 def import_torchvision():
     """Imports torchvision's models; its wheel needs two operators that CPU builds lack."""
     library = torch.library.Library("torchvision", "FRAGMENT")
-    if torch.version.cuda is None:
+    if not (torch.version.cuda or torch.version.hip):
         for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     import torchvision
