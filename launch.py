@@ -177,6 +177,7 @@ WITH_DETECTORS = {"predict": _predict, "export": _export, "serve": _serve}
 def main(_: list[str]) -> None:
     """Runs the job; a user's mistake ends with one sentence and exit code 2."""
     logging.set_verbosity(logging.ERROR)
+    sys.stdout.reconfigure(errors="backslashreplace")  # what a pipe's encoding lacks ends no job
     end_on_signals()
     try:
         run_job()
@@ -187,8 +188,9 @@ def main(_: list[str]) -> None:
             raise
         sys.exit(
             _fail(
-                f"'{error.filename or 'a file'}' cannot be used ({error.strerror}); make room or "
-                "mend its permissions, then the same command continues."
+                f"'{error.filename2 or error.filename or 'a file'}' cannot be used "
+                f"({error.strerror}); make room, mend its permissions, or close what holds it, "
+                "then the same command continues."
             )
         )
     except Interrupted as interrupted:

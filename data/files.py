@@ -6,9 +6,10 @@ import os
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, wraps
 from pathlib import Path
@@ -23,6 +24,8 @@ from data.forms import Form, parse_json
 from dtsnet_jax.errors import UserError
 
 _PARTIAL = ".partial"
+ON_WINDOWS = os.name == "nt"
+HELD_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6)  # on Windows others, as scanners, hold files for a moment
 
 T = TypeVar("T")
 
@@ -51,9 +54,20 @@ def partial_path(path: Path, *, directory: bool = False) -> Iterator[Path]:
         if directory:
             partial.mkdir()
         yield partial
-        partial.replace(path)
+        _name(partial, path)
     finally:
         remove(partial)
+
+
+def _name(partial: Path, path: Path) -> Path:
+    """Gives what was written its name; on Windows an empty directory has to make room for it."""
+    if ON_WINDOWS and path.is_dir():
+        path.rmdir()
+    for seconds in HELD_SECONDS if ON_WINDOWS else ():
+        with suppress(PermissionError):
+            return partial.replace(path)
+        time.sleep(seconds)
+    return partial.replace(path)
 
 
 @dataclass(frozen=True)

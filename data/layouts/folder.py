@@ -73,7 +73,7 @@ def _tree_in(directory: Path) -> ModuleType | None:
 def _folders(root: Path) -> dict[str, Path]:
     """The folders of the categories by their names."""
     if _tree_in(root):
-        return {root.resolve().name: root}
+        return {root.resolve().name or "parts": root}  # a disk has no name
     inside = {folder.name: folder for folder in subfolders(root) if _tree_in(folder)}
     if not inside:
         raise UserError(f"data.root is '{root}', {_explain(root)}")

@@ -56,7 +56,10 @@ def _fits(
 ) -> dict[Path, tuple[list[Marks], int]]:
     """The entries that fit each image best, unless they name another folder, and how well."""
     index, around = index_marks(files), {image.parent.absolute() for image in images}
-    shared = len(Path(os.path.commonpath(around)).parts) if around else 0
+    try:
+        shared = len(Path(os.path.commonpath(around)).parts)
+    except ValueError:  # there are none, or they lie on several disks
+        shared = 0
     folders = {folder: set(path_parts(str(folder))[shared:]) for folder in around}
     known = set().union(*folders.values())
     result = {}

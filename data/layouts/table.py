@@ -42,6 +42,7 @@ _COLUMNS = (*_NEEDED, "split", "mask", "group", "category")
 _GOOD_LABELS = frozenset({*GOOD_NAMES, "0", "0.0", "false"})
 _DEFECTIVE_LABELS = frozenset({"1", "1.0", "true", "bad", "anomaly"})  # which name no kind
 _SPLITS = ("train", "test", "")
+_NOT_IN_CATEGORIES = frozenset('/\\,:*?"<>|')  # they name directories, also on other systems
 
 
 @dataclass(frozen=True)
@@ -185,9 +186,10 @@ def _row(table: Path, where: str, columns: list[str], cells: list[str]) -> _Row:
     if row.split not in _SPLITS:
         raise row.error(f"split is '{row['split']}', expected train, test or nothing.")
     name = given.get("category")
-    if name is not None and (name in ("", ALL) or name[0] == "." or set(name) & set("/\\,")):
+    if name is not None and (name in ("", ALL) or name[0] == "." or set(name) & _NOT_IN_CATEGORIES):
         raise row.error(
-            f"category is '{name}', expected a name without '/' or ',' that is not '{ALL}'."
+            f"category is '{name}', expected a name that is not '{ALL}', does not begin with a "
+            f"dot, and has none of {' '.join(sorted(_NOT_IN_CATEGORIES))}."
         )
     return row
 

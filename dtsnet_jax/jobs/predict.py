@@ -84,7 +84,9 @@ def _sources(options: PredictionOptions) -> Iterable[list[Path]]:
     found = find_images(options.images)
     if not isinstance(found, list):
         return _as_they_come(found)
-    return [[path for path in found if out not in path.absolute().parents]]
+    folders = {folder: folder.resolve() for folder in {path.parent for path in found}}
+    written = {folder for folder, real in folders.items() if out in (real, *real.parents)}
+    return [[path for path in found if path.parent not in written]]
 
 
 def _as_they_come(paths: Iterator[Path]) -> Iterator[list[Path]]:

@@ -41,7 +41,11 @@ def sort_file(path: Path, directory: Path, decision: str, *, move: bool) -> Path
         with partial_path(target) as partial:
             shutil.copy2(path, partial)
     if move:
-        path.unlink()
+        try:
+            path.unlink()
+        except OSError:  # it stays where it is, and there alone
+            target.unlink()
+            raise
     return target
 
 

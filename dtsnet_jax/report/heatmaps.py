@@ -1,5 +1,6 @@
 """Pictures of what was found: the image, its ground truth, and the heat over it."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from data.catalog import Sample
 from dtsnet_jax.evaluation.scoring import Scores
 
 CAPTION_HEIGHT = 16  # pixels
+NOT_IN_NAMES = re.compile(r'[\\/:*?"<>|\x00-\x1f]')  # one system or another refuses them in files
 
 
 class Picture(NamedTuple):
@@ -86,10 +88,10 @@ def write_heatmaps(
             panels.append(Image.fromarray(mask).convert("RGB"))
         panels.append(overlay(image, heat, scale))
         caption = f"score {scores[index]:.3f}  rank {ranks[index]}/{len(samples)}  {sample.defect}"
-        name = f"{sample.defect}_{sample.path.stem}".replace("/", "_")
-        if name in taken:
+        name = NOT_IN_NAMES.sub("_", f"{sample.defect}_{sample.path.stem}")
+        if name.casefold() in taken:  # many disks do not tell A from a
             name = f"{name}_{index}"
-        taken.add(name)
+        taken.add(name.casefold())
         _side_by_side(panels, caption).save(directory / f"{name}.png")
 
 

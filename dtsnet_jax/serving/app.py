@@ -1,6 +1,7 @@
 """The server's addresses."""
 
 import asyncio
+import mimetypes
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -35,6 +36,7 @@ from dtsnet_jax.serving.parts import NEWEST, Part
 from dtsnet_jax.serving.service import Service, draw
 
 MOST_FILES = 32  # photographs of one request
+TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _NAME_LENGTH = 200  # characters of a photograph's name that are kept
 _PREDICTED = {
     200: {"content": {"image/png": {}}},
@@ -70,6 +72,8 @@ def create_app(
     bounds = {"token": token, "max_upload_mb": max_upload_mb}
     app.add_middleware(Guard, **bounds, metrics=service.metrics)
     _add_errors(app)
+    for suffix, kind in TYPES.items():  # Windows' registry may say otherwise
+        mimetypes.add_type(kind, suffix)
     app.mount("/static", StaticFiles(directory=STATIC))
     _add_scoring(app, service)
     _add_parts(app, service, Corrections(out))

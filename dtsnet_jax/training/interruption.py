@@ -6,7 +6,10 @@ import threading
 
 from dtsnet_jax.errors import Interrupted
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# The last one is what Windows sends when the window is closed.
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
+)
 
 
 def end_on_signals() -> None:

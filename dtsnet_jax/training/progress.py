@@ -59,7 +59,7 @@ class Progress:
     def record_step(self, step: int, metrics: StepMetrics) -> None:
         """Moves the live line to a step and writes down its metrics, which are numbers."""
         now = time.monotonic()
-        seconds = now - self._last_time
+        seconds = max(now - self._last_time, 1e-6)  # clocks may stand still between two steps
         images = (step - self._last_record) * self._images_a_step
         self._last_record, self._last_time = step, now
         speed = {"images_per_second": images / seconds, "seconds": seconds}

@@ -5,6 +5,7 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +64,24 @@ class TestPartialPath:
             assert not path.exists()
         assert names(tmp_path) == ["tree"]
         assert (path / "file").read_text() == "whole"
+
+    def test_on_windows_it_waits_for_what_holds_the_name(self, tmp_path, monkeypatch):
+        replace, refusals = Path.replace, iter([PermissionError(13, "held")] * 2)
+
+        def refuse_twice(path, target):
+            for error in refusals:
+                raise error
+            return replace(path, target)
+
+        monkeypatch.setattr(data.files, "ON_WINDOWS", True)
+        monkeypatch.setattr(data.files, "HELD_SECONDS", (0.0,) * 3)
+        monkeypatch.setattr(Path, "replace", refuse_twice)
+        write_text(tmp_path / "a", "text")
+        assert (tmp_path / "a").read_text() == "text" and names(tmp_path) == ["a"]
+        (tmp_path / "tree").mkdir()
+        with partial_path(tmp_path / "tree", directory=True) as partial:
+            (partial / "file").write_text("whole")
+        assert (tmp_path / "tree" / "file").read_text() == "whole"
 
     def test_writers_at_once_do_not_disturb_each_other(self, tmp_path):
         path = tmp_path / "results" / "a.json"

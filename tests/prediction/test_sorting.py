@@ -103,6 +103,21 @@ def test_a_copy_that_fails_leaves_everything_as_it_was(photograph, tmp_path, mon
     assert visible(tmp_path / "out") == [] and list((tmp_path / "out" / "OK").iterdir()) == []
 
 
+def test_a_photograph_that_may_not_be_moved_leaves_no_copy(photograph, tmp_path, monkeypatch):
+    unlink = Path.unlink
+
+    def refuse(path, **options):
+        if path == photograph:
+            raise PermissionError(13, "Permission denied")
+        unlink(path, **options)
+
+    monkeypatch.setattr(Path, "rename", lambda *_: unlink(tmp_path / "gone"))
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(PermissionError):
+        sort_file(photograph, tmp_path / "out", "OK", move=True)
+    assert photograph.exists() and visible(tmp_path / "out") == []
+
+
 def test_a_photograph_that_has_vanished_is_an_error(tmp_path):
     for move in (True, False):
         with pytest.raises(FileNotFoundError):
