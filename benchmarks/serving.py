@@ -80,7 +80,7 @@ def broken(number: int, photograph: bytes) -> tuple[str, bytes]:
     choose = random.Random(number)
     kind = number % 6
     if kind == 0:
-        return f"{number}.png", photograph[: choose.randrange(len(photograph) - 20)]
+        return f"{number}.png", photograph[: choose.randrange(len(photograph) // 2)]
     if kind == 1:
         return f"{number}.pgm", b"P5 50000 50000 255\n" + bytes(1000)
     if kind == 2:
