@@ -3,11 +3,11 @@
     python -m benchmarks.study --mvtec=DIR --tile=DIR --textures=DTD [--sets=screw] [--rows=rd,knn]
         [--visits=64000] [--seeds=111,222]
 
-Trains what is not trained yet, row by row, and draws and prints what there is: it may be stopped
-at any time and goes on from there. DIR are MVTec AD and the magnetic tiles of Huang, Qiu & Yuan
-(2020) in MVTec AD's layout; ELPV comes with requirements-demo.txt. On a CPU every row of a set is
-an hour or less of one core at 10,000 visits; figures repeat to the last digit on the same number of
-cores. On a GPU 64,000 visits are a few minutes.
+Trains what is not trained yet, row by row, below OUT/VISITS, and draws and prints what there is:
+it may be stopped at any time and goes on from there. DIR are MVTec AD and the magnetic tiles of
+Huang, Qiu & Yuan (2020) in MVTec AD's layout; ELPV comes with requirements-demo.txt. On a CPU every
+row of a set is an hour or less of one core at 10,000 visits; figures repeat to the last digit on
+the same number of cores. On a GPU 64,000 visits are a few minutes.
 """
 
 import argparse

@@ -60,11 +60,11 @@ def partial_path(path: Path, *, directory: bool = False) -> Iterator[Path]:
 
 
 def _name(partial: Path, path: Path) -> Path:
-    """Gives what was written its name; on Windows an empty directory has to make room for it."""
-    if ON_WINDOWS and path.is_dir():
-        path.rmdir()
+    """Gives what was written its name; on Windows an empty directory has to make room for one."""
     for seconds in HELD_SECONDS if ON_WINDOWS else ():
         with suppress(PermissionError):
+            if partial.is_dir() and path.is_dir() and not path.is_symlink():
+                path.rmdir()
             return partial.replace(path)
         time.sleep(seconds)
     return partial.replace(path)

@@ -5,7 +5,7 @@ label       good, normal, ok, 0 or false; 1, true, or in words the kind of defec
 split       train, test or empty: defective images are for testing, some good ones held back
 mask        path, several separated by '|', or empty; COCO's JSON may stand in many lines
 group       what belongs together, for data.held_back_by=group
-category    one model for each; without it the table is one category
+category    one model for each, a name that a directory may have; without it the table is one
 
 The first two columns are needed. Cells are separated by commas, semicolons or tabs.
 """
@@ -188,7 +188,7 @@ def _row(table: Path, where: str, columns: list[str], cells: list[str]) -> _Row:
     name = given.get("category")
     if name is not None and (name in ("", ALL) or name[0] == "." or set(name) & _NOT_IN_CATEGORIES):
         raise row.error(
-            f"category is '{name}', expected a name that is not '{ALL}', does not begin with a "
+            f"category is '{name}', expected a name, which is not '{ALL}', does not begin with a "
             f"dot, and has none of {' '.join(sorted(_NOT_IN_CATEGORIES))}."
         )
     return row

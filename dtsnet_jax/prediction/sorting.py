@@ -40,12 +40,13 @@ def sort_file(path: Path, directory: Path, decision: str, *, move: bool) -> Path
                 return path.rename(target)
         with partial_path(target) as partial:
             shutil.copy2(path, partial)
-    if move:
-        try:
-            path.unlink()
-        except OSError:  # it stays where it is, and there alone
-            target.unlink()
-            raise
+        if move:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError:
+                if path.is_file():  # it stays where it is, and there alone
+                    target.unlink()
+                    raise
     return target
 
 

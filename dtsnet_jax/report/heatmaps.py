@@ -69,7 +69,8 @@ def write_heatmaps(
 ) -> None:
     """Writes one PNG a test image, its score and rank in the caption.
 
-    The files are named DEFECT_STEM.png, with a number where two images share both.
+    The files are named DEFECT_STEM.png, with a number where two images share both, and with '_'
+    for characters that names of files cannot have everywhere.
 
     Args:
       directory: made where it does not exist.
@@ -89,7 +90,7 @@ def write_heatmaps(
         panels.append(overlay(image, heat, scale))
         caption = f"score {scores[index]:.3f}  rank {ranks[index]}/{len(samples)}  {sample.defect}"
         name = NOT_IN_NAMES.sub("_", f"{sample.defect}_{sample.path.stem}")
-        if name.casefold() in taken:  # many disks do not tell A from a
+        while name.casefold() in taken:  # many disks do not tell A from a
             name = f"{name}_{index}"
         taken.add(name.casefold())
         _side_by_side(panels, caption).save(directory / f"{name}.png")

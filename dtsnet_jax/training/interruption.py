@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, by which a person or a scheduler ends a job."""
+"""Ctrl-C, SIGTERM and Ctrl-Break, by which a person or a scheduler ends a job."""
 
 import signal
 import sys
@@ -6,14 +6,14 @@ import threading
 
 from dtsnet_jax.errors import Interrupted
 
-# The last one is what Windows sends when the window is closed.
+# The last one is Windows' Ctrl-Break.
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
 )
 
 
 def end_on_signals() -> None:
-    """Lets Ctrl-C and SIGTERM end the job where it stands."""
+    """Lets these signals end the job where it stands."""
     for number in SIGNALS:
         signal.signal(number, raise_interrupted)
 

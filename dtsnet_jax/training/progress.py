@@ -59,10 +59,12 @@ class Progress:
     def record_step(self, step: int, metrics: StepMetrics) -> None:
         """Moves the live line to a step and writes down its metrics, which are numbers."""
         now = time.monotonic()
-        seconds = max(now - self._last_time, 1e-6)  # clocks may stand still between two steps
+        seconds = now - self._last_time
         images = (step - self._last_record) * self._images_a_step
         self._last_record, self._last_time = step, now
-        speed = {"images_per_second": images / seconds, "seconds": seconds}
+        speed = {"seconds": seconds}
+        if seconds:  # clocks may stand still between two steps
+            speed["images_per_second"] = images / seconds
         self._write(step, metrics._asdict() | speed)
         shown = f"step {step}/{self._last_step} loss {metrics.loss:.4f}"
         self._bar.set_postfix_str(shown, refresh=False)

@@ -66,22 +66,28 @@ class TestPartialPath:
         assert (path / "file").read_text() == "whole"
 
     def test_on_windows_it_waits_for_what_holds_the_name(self, tmp_path, monkeypatch):
-        replace, refusals = Path.replace, iter([PermissionError(13, "held")] * 2)
+        replace, refusals = Path.replace, [PermissionError(13, "held")] * 2
 
-        def refuse_twice(path, target):
-            for error in refusals:
-                raise error
+        def refuse(path, target):
+            if refusals:
+                raise refusals.pop()
+            if target.is_dir():
+                raise PermissionError(13, "a directory is there")
             return replace(path, target)
 
         monkeypatch.setattr(data.files, "ON_WINDOWS", True)
         monkeypatch.setattr(data.files, "HELD_SECONDS", (0.0,) * 3)
-        monkeypatch.setattr(Path, "replace", refuse_twice)
+        monkeypatch.setattr(Path, "replace", refuse)
         write_text(tmp_path / "a", "text")
         assert (tmp_path / "a").read_text() == "text" and names(tmp_path) == ["a"]
         (tmp_path / "tree").mkdir()
         with partial_path(tmp_path / "tree", directory=True) as partial:
             (partial / "file").write_text("whole")
         assert (tmp_path / "tree" / "file").read_text() == "whole"
+        refusals += [PermissionError(13, "held")] * 4
+        with pytest.raises(PermissionError, match="held"):
+            write_text(tmp_path / "a", "new")
+        assert (tmp_path / "a").read_text() == "text" and names(tmp_path) == ["a", "tree"]
 
     def test_writers_at_once_do_not_disturb_each_other(self, tmp_path):
         path = tmp_path / "results" / "a.json"

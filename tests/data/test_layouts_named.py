@@ -1,6 +1,7 @@
 """Which image an entry of COCO's names."""
 
 import json
+import os
 
 import pytest
 
@@ -71,6 +72,17 @@ def test_an_image_without_annotations_has_no_mask(own):
     catalog = read(own.root)
     assert not catalog.has_masks
     assert catalog.notes == ()
+
+
+def test_images_may_lie_on_several_disks(own, monkeypatch):
+    write(own.root / "a.json", coco_file({"dent/001.png": BOXES[ANOTHER]}))
+    expected = masks_of(read(own.root))
+
+    def refuse(_):
+        raise ValueError("Paths don't have the same drive")
+
+    monkeypatch.setattr(os.path, "commonpath", refuse)
+    assert masks_of(read(own.root)) == expected != {}
 
 
 @pytest.mark.parametrize("layout", [Own, MvtecAd])

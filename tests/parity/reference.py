@@ -1,5 +1,7 @@
 """The method's parts in PyTorch, put together from torchvision's own blocks."""
 
+from importlib.metadata import version
+
 import jax.numpy as jnp
 import numpy as np
 import torch
@@ -13,9 +15,9 @@ from dtsnet_jax.weights.convert import to_flax_layout, torch_name
 
 
 def import_torchvision():
-    """Imports torchvision's models; its wheel needs two operators that CPU builds lack."""
+    """Imports torchvision's models; beside a CPU build its CUDA build lacks two operators."""
     library = torch.library.Library("torchvision", "FRAGMENT")
-    if not (torch.version.cuda or torch.version.hip):
+    if not (torch.version.cuda or torch.version.hip or "+cpu" in version("torchvision")):
         for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     import torchvision

@@ -1,6 +1,7 @@
 """What a server answers is what the detector says, and what is wrong it says in a sentence."""
 
 import io
+import mimetypes
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -41,6 +42,13 @@ def test_answers_are_those_of_the_detector(client, run, sent):
             assert answer[name] == getattr(prediction, name)
         boxes = [tuple(region["box"]) for region in answer["regions"]]
         assert boxes == [region.box for region in prediction.regions]
+
+
+def test_scripts_are_sent_as_scripts_whatever_the_system_takes_them_for(new_app):
+    mimetypes.add_type("text/plain", ".js")  # as many a Windows says
+    with TestClient(new_app(), base_url=URL) as client:
+        kind = client.get("/static/page.js").headers["Content-Type"]
+    assert kind.split(";")[0] == "text/javascript"
 
 
 def test_many_clients_at_once_get_their_own_answers(client, run):
