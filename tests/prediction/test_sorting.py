@@ -119,7 +119,7 @@ def test_a_photograph_that_cannot_be_removed_is_there_once(photograph, tmp_path,
     with nullcontext() if gone else pytest.raises(OSError, match="Input/output"):
         sort_file(photograph, tmp_path / "out", "OK", move=True)
     assert photograph.exists() is not gone
-    assert visible(tmp_path / "out") == (["a.b.png"] if gone else [])
+    assert visible(tmp_path / "out") == (["OK/a.b.png"] if gone else [])
 
 
 def test_a_photograph_that_has_vanished_is_an_error(tmp_path):
