@@ -177,10 +177,8 @@ WITH_DETECTORS = {"predict": _predict, "export": _export, "serve": _serve}
 def main(_: list[str]) -> None:
     """Runs the job; a user's mistake ends with one sentence and exit code 2."""
     logging.set_verbosity(logging.ERROR)
-    if hasattr(sys.stdout, "reconfigure"):  # it may be closed
-        sys.stdout.reconfigure(
-            errors="backslashreplace"
-        )  # what a pipe's encoding lacks ends no job
+    if hasattr(sys.stdout, "reconfigure"):  # open; what a pipe's encoding lacks ends no job
+        sys.stdout.reconfigure(errors="backslashreplace")
     end_on_signals()
     try:
         run_job()

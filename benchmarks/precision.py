@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.steps import SIZE, Ours
 from dtsnet_jax.detectors.neighbors import nearest_distance
-from dtsnet_jax.devices.mesh import split_batch, split_whole
+from dtsnet_jax.devices.mesh import replicate, split_batch, split_whole
 from dtsnet_jax.devices.processes import choose_cpu_convolutions
 from dtsnet_jax.training.step import PyTree, TrainState
 
@@ -39,23 +39,14 @@ def train(ours: Ours, steps: int, batch: int) -> tuple[np.ndarray, TrainState]:
     """The losses of so many steps from the same start on the same images, and the state after."""
     arrays = {"normal": images(batch, 0)[None], "synthetic": images(batch // 2, 1)[None]}
     on_devices = split_batch(arrays, ours.teacher.mesh)
-    state, losses, key = ours.programs.initial_state(seed=0), [], jax.random.key(0)
-    for _ in range(steps):
-        state, metrics = ours.programs.train_step(state, ours.teacher.arrays, on_devices, key)
-        losses.append(metrics.loss)
-    return np.array(jax.device_get(losses)), state
+    ours.state = ours.programs.initial_state(seed=0)
+    losses = [ours.train(on_devices) for _ in range(steps)]
+    return np.array(jax.device_get(losses)), jax.device_get(ours.state)
 
 
-def score(ours: Ours, weights: tuple[PyTree, PyTree], photographs: np.ndarray) -> np.ndarray:
-    """Score maps that weights give."""
-    placed = split_whole(photographs, ours.teacher.mesh)
-    levels, _ = ours.programs.level_step(*weights, ours.teacher.arrays, placed)
-    return np.asarray(ours.score_map(levels, (1, 1, 1)))
-
-
-def equal(one: TrainState, other: TrainState) -> bool:
-    """Whether all bits of two trainings' weights agree."""
-    pairs = zip(*(jax.tree.leaves(jax.device_get(s.params)) for s in (one, other)), strict=True)
+def equal(one: PyTree, other: PyTree) -> bool:
+    """Whether all bits of two trees agree."""
+    pairs = zip(*map(jax.tree.leaves, (one, other)), strict=True)
     return all(np.array_equal(a, b) for a, b in pairs)
 
 
@@ -63,6 +54,13 @@ def as_tf32(array: np.ndarray) -> np.ndarray:
     """Rounded to the ten bits of mantissa that TF32 has; to nearest, ties away from zero."""
     bits = np.float32(array).view(np.uint32)
     return ((bits + 0x1000) & np.uint32(0xFFFFE000)).view(np.float32)
+
+
+def distance(queries: np.ndarray, bank: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """In float64 the distance of each query to the nearest of the bank, of the products of both."""
+    of_queries, of_bank = ((np.float64(vectors) ** 2).sum(axis=1) for vectors in (queries, bank))
+    squares = of_queries[:, None] - 2 * products + of_bank
+    return np.sqrt(np.maximum(squares, 0).min(axis=1))
 
 
 def neighbours() -> None:
@@ -76,14 +74,8 @@ def neighbours() -> None:
         moves = generator.normal(size=(QUERIES, DIMENSIONS))
         moves *= apart / np.linalg.norm(moves, axis=1, keepdims=True)
         queries = np.float32(bank[:QUERIES] + moves)
-        norms = [(np.float64(x) ** 2).sum(1) for x in (queries, bank)]
-
-        def distance(products: np.ndarray, norms: list[np.ndarray] = norms) -> np.ndarray:
-            squares = norms[0][:, None] - 2 * products + norms[1]
-            return np.sqrt(np.maximum(squares, 0).min(axis=1))
-
-        exact = distance(np.float64(queries) @ np.float64(bank).T)
-        rounded = distance(np.float64(as_tf32(queries)) @ np.float64(as_tf32(bank)).T)
+        exact = distance(queries, bank, queries @ np.float64(bank).T)
+        rounded = distance(queries, bank, as_tf32(queries) @ np.float64(as_tf32(bank)).T)
         found = jax.jit(nearest_distance)(queries, bank)
         errors = (np.abs(np.asarray(x, np.float64) - exact).max() for x in (found, rounded))
         print(f"| {apart} | {' | '.join(f'{error:.1e}' for error in errors)} |", flush=True)
@@ -109,11 +101,12 @@ def main() -> None:
         with jax.default_matmul_precision(products):
             ours = Ours(options.backbone, precision)
             losses, state = train(ours, options.steps, options.batch)
+            again = equal(state.params, train(ours, options.steps, options.batch)[1].params)
             if exact is None:
-                exact = losses, jax.device_get(state.scoring)
-            maps = score(ours, exact[1], images(8, 2))
-            again = equal(state, train(ours, options.steps, options.batch)[1])
-        if name == next(iter(MODES)):
+                exact = losses, state
+            ours.state = replicate(exact[1], ours.teacher.mesh)
+            maps = np.asarray(ours.score(split_whole(images(8, 2), ours.teacher.mesh)))
+        if exact[1] is state:
             true_maps = maps
         difference = np.abs(losses - exact[0]).max()
         apart = np.abs(maps - true_maps).max() / true_maps.std()

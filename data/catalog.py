@@ -22,6 +22,7 @@ GOOD = "good"
 GOOD_NAMES = ("good", "normal", "ok")  # what folders and tables call it
 DEFECTIVE = "defective"  # where the kind of defect has no name
 ALL = "all"  # what one model for all categories is called
+NOT_IN_NAMES = frozenset('/\\:*?"<>|')  # one system or another refuses them in names of files
 
 T = TypeVar("T")
 

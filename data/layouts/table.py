@@ -24,6 +24,7 @@ from data.catalog import (
     DEFECTIVE,
     GOOD,
     GOOD_NAMES,
+    NOT_IN_NAMES,
     Catalog,
     Sample,
     broken_link,
@@ -42,7 +43,7 @@ _COLUMNS = (*_NEEDED, "split", "mask", "group", "category")
 _GOOD_LABELS = frozenset({*GOOD_NAMES, "0", "0.0", "false"})
 _DEFECTIVE_LABELS = frozenset({"1", "1.0", "true", "bad", "anomaly"})  # which name no kind
 _SPLITS = ("train", "test", "")
-_NOT_IN_CATEGORIES = frozenset('/\\,:*?"<>|')  # they name directories, also on other systems
+_NOT_IN_CATEGORIES = NOT_IN_NAMES | {","}  # they name directories, and are listed
 
 
 @dataclass(frozen=True)

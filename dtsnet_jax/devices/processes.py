@@ -71,7 +71,8 @@ def start_processes(coordinator: str | None, count: int | None, index: int | Non
     machines = multihost_utils.process_allgather(np.uint32(machine))
     _on_this_machine = int((machines == machine).sum())
     if not is_first():
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8", errors="replace")  # noqa: SIM115, open until the process ends
+        # Open until the process ends, and for any name.
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8", errors="replace")  # noqa: SIM115
 
 
 def is_first() -> bool:

@@ -1,6 +1,5 @@
 """Pictures of what was found: the image, its ground truth, and the heat over it."""
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,11 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
-from data.catalog import Sample
+from data.catalog import NOT_IN_NAMES, Sample
 from dtsnet_jax.evaluation.scoring import Scores
 
 CAPTION_HEIGHT = 16  # pixels
-NOT_IN_NAMES = re.compile(r'[\\/:*?"<>|\x00-\x1f]')  # one system or another refuses them in files
 
 
 class Picture(NamedTuple):
@@ -89,7 +87,8 @@ def write_heatmaps(
             panels.append(Image.fromarray(mask).convert("RGB"))
         panels.append(overlay(image, heat, scale))
         caption = f"score {scores[index]:.3f}  rank {ranks[index]}/{len(samples)}  {sample.defect}"
-        name = NOT_IN_NAMES.sub("_", f"{sample.defect}_{sample.path.stem}")
+        name = f"{sample.defect}_{sample.path.stem}"
+        name = "".join("_" if c in NOT_IN_NAMES or c < " " else c for c in name)
         while name.casefold() in taken:  # many disks do not tell A from a
             name = f"{name}_{index}"
         taken.add(name.casefold())
