@@ -24,8 +24,8 @@ def choose_cpu_convolutions() -> None:
     """Sets XLA to the faster of its two libraries for convolutions on CPUs.
 
     Has to come before anything asks for devices. jaxlib 0.10 by default computes convolutions with
-    YNNPACK, whose gradients of kernels are up to three times slower than Eigen's; see
-    'benchmarks/RESULTS.md'. A choice that $XLA_FLAGS makes already is left alone.
+    YNNPACK, whose gradients of kernels are up to three times slower than Eigen's, the default of
+    later ones; see 'benchmarks/RESULTS.md'. A choice that $XLA_FLAGS makes already is left alone.
     """
     if version("jaxlib").startswith("0.10."):
         flag = "--xla_cpu_experimental_ynn_fusion_type=-LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION"

@@ -190,9 +190,8 @@ def make_train_step(
 def _extreme_variances(batch_stats: PyTree) -> tuple[Array, Array]:
     """The smallest and the largest of the running variances."""
     leaves = jax.tree_util.tree_leaves_with_path(batch_stats)
-    variances = [leaf for path, leaf in leaves if path[-1].key == "var"]
-    smallest = jnp.stack([leaf.min() for leaf in variances]).min()
-    return smallest, jnp.stack([leaf.max() for leaf in variances]).max()
+    variances = jnp.concatenate([leaf for path, leaf in leaves if path[-1].key == "var"])
+    return variances.min(), variances.max()
 
 
 def make_teacher_step(graphs: Graphs) -> Callable[[PyTree, Array], Features]:
