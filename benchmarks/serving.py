@@ -1,10 +1,10 @@
-"""A server under load: twice as many photographs as it can score, then a thousand broken ones.
+"""A server under load: twice as many requests as it takes, then a thousand broken ones.
 
     python -m benchmarks.serving --workdir=runs/demo-robust --images=DIR [--minutes=10]
 
 Starts the server on a port of its own. Clients send a photograph each, and the next one when the
-answer has come, or after the time that a 503 tells them to wait; how many there are is chosen so
-that without 503 twice as many would be scored as were by one request after the other.
+answer has come, or after half the time that a 503 tells them to wait; there are twice as many as
+requests may be under way.
 """
 
 import argparse

@@ -3,11 +3,11 @@
     python -m benchmarks.study --mvtec=DIR --tile=DIR --textures=DTD [--sets=screw] [--rows=rd,knn]
         [--visits=64000] [--seeds=111,222]
 
-Trains what is not trained yet, row by row, below OUT/VISITS, and draws and prints what there is:
-it may be stopped at any time and goes on from there. DIR are MVTec AD and the magnetic tiles of
-Huang, Qiu & Yuan (2020) in MVTec AD's layout; ELPV comes with requirements-demo.txt. On a CPU every
-row of a set is an hour or less of one core at 10,000 visits; figures repeat to the last digit on
-the same number of cores. On a GPU 64,000 visits are a few minutes.
+Trains what is not trained yet, row by row, below OUT/VISITS, and draws and prints all that lies
+there: it may be stopped at any time and goes on from there. DIR are MVTec AD and the magnetic tiles
+of Huang, Qiu & Yuan (2020) in MVTec AD's layout; ELPV comes with requirements-demo.txt. On a CPU
+every row of a set is an hour or less of one core at 10,000 visits; figures repeat to the last digit
+on the same number of cores. On a GPU 64,000 visits are a few minutes.
 """
 
 import argparse
@@ -74,7 +74,8 @@ def print_table(results: dict[str, dict[str, list[dict]]]) -> None:
         for rows in results.values():
             seeds = [seed["metrics"] for seed in rows.get(row, [])]
             measured = [[100 * seed[name] for seed in seeds if name in seed] for name in METRICS]
-            cells.append(" / ".join(f"{np.mean(values):.1f}" for values in measured if values))
+            cell = " / ".join(f"{np.mean(values):.1f}" for values in measured if values)
+            cells.append(cell + (f" ({len(seeds)} seeds)" if len(seeds) > 1 else ""))
         print(f"| `{row}` | {' | '.join(cell or '–' for cell in cells)} |")
 
 
@@ -124,13 +125,19 @@ def main() -> int:
     parser.add_argument("--seeds", default=SEEDS)
     parser.add_argument("--out", type=Path, default=Path("runs/study"))
     options = parser.parse_args()
+    if unknown := set(options.sets.split(",")) - set(SETS):
+        parser.error(f"--sets has {', '.join(sorted(unknown))}; valid: {', '.join(SETS)}")
     out = options.out / str(options.visits)
     failed, results = 0, {}
+    directories = {name: out / name.replace(" ", "_") for name in SETS}
     for name in options.sets.split(","):
-        workdir = out / name.replace(" ", "_")
-        failed += subprocess.run(command(name, workdir, options)).returncode != 0
-        found = {row: read_row(workdir / row) for row in ROWS}
-        results[name] = {row: result for row, result in found.items() if result is not None}
+        failed += subprocess.run(command(name, directories[name], options)).returncode != 0
+    for name, directory in directories.items():
+        found = {row: read_row(directory / row) for row in ROWS}
+        if rows := {row: result for row, result in found.items() if result is not None}:
+            results[name] = rows
+    if not results:
+        return failed
     print_table(results)
     draw(results, options.visits, out / "study.svg")
     return failed

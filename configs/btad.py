@@ -5,6 +5,8 @@
 DIR holds 01/, 02/ and 03/, the folder BTech_Dataset_transformed with them, or the archive itself;
 without it the archive is downloaded. Foregrounds come from IS-Net and need
 requirements-foreground.txt. Variants: see ``configs/variants.py``.
+
+No training on it has been measured; ``configs/mvtec.py`` says how fast trainings are.
 """
 
 from ml_collections import ConfigDict

@@ -5,6 +5,8 @@
 DIR holds the extracted archive (candle/, …, split_csv/), the tree that is re-arranged into
 train/good, test/good, test/bad, or the archive itself; without it the archive is downloaded.
 Variants: see ``configs/variants.py``.
+
+No training on it has been measured; ``configs/mvtec.py`` says how fast trainings are.
 """
 
 from ml_collections import ConfigDict

@@ -87,7 +87,7 @@ def unit(maps: np.ndarray, valid: np.ndarray | None) -> float:
     of four data sets the student's unit was 0.9 to 1.4 times as large.
 
     Args:
-      maps: (n, height, width), of good images.
+      maps: (n, height, width), of good images, or of tiles of some.
       valid: (n, height, width) bool, where is looked, or None for everywhere.
 
     Returns:
@@ -97,8 +97,9 @@ def unit(maps: np.ndarray, valid: np.ndarray | None) -> float:
       UserError: these are all the same.
     """
     if valid is not None:
-        maps = np.where(valid, maps, np.float32(0))
-    spread = float(maps.max(axis=(1, 2)).std())
+        somewhere = valid.any(axis=(1, 2))  # tiles beside the region of interest have no score
+        maps = np.where(valid, maps, np.float32(0))[somewhere]
+    spread = float(maps.max(axis=(1, 2)).std()) if len(maps) else 0.0
     if not 0 < spread < float("inf"):
         raise UserError(
             f"the {len(maps)} good images that set the scale of detector 'student+knn' all have "

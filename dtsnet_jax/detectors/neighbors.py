@@ -221,7 +221,8 @@ class NeighborLearner:
                 self._vectors, batch, batch_size=self._batch_size, mesh=self._teacher.mesh
             )
             for one in vectors.reshape(len(batch), -1, vectors.shape[-1]):
-                parts.append(generator.permutation(one)[:per_image])
+                rows = generator.permutation(len(one))[:per_image]
+                parts.append(one[rows])  # a copy: a view would keep all of them
         candidates = np.concatenate(parts)
         owners = np.repeat(images.owners(), len(parts[0]))  # as many of every image
         count = min(self._coreset_size, len(candidates))

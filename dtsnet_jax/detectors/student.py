@@ -49,12 +49,18 @@ class StudentLearner:
             scores = test.score(scored.score_maps, scoring)
             return measure(test.labels, test.masks, scores, judged=test.judged)["metrics"]
 
+        count, visits = images.training_count, length.images_seen(images.training_count)
+        if visits < count:
+            print(
+                f"{images.catalog.category}: {visits:,} image visits show {visits:,} of {count:,} "
+                "images or tiles; --config.train.visits=N shows more"
+            )
         train(
             self.programs,
             images,
             run,
             self._schedule,
-            epoch_ends=self._schedule.epoch_ends(images.training_count, length),
+            epoch_ends=self._schedule.epoch_ends(count, length),
             measure=measure_state if images.catalog.test else None,
         )
 

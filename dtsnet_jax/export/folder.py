@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 from PIL import Image
 
 from data.images import MEAN_COLOUR
@@ -31,7 +32,7 @@ from dtsnet_jax.weights.sources import licence_of
 
 MODEL_FILE, ABOUT_FILE, README_FILE = "model.onnx", "detector.json", "README.md"
 LARGEST = 2**31 - 2**20  # bytes of weights that one ONNX file can hold
-LIBRARIES = ("jax", "flax", "onnx", "onnxruntime", "numpy", "pillow")
+LIBRARIES = ("jax", "flax", "onnx", "numpy", "pillow")
 OPENCV_FOR = "for 16-bit colours, and for deep greys in PGM and JPEG 2000"
 README = """# Anomaly detector: {category}
 
@@ -40,11 +41,11 @@ pip install {packages}
 python infer.py IMAGES... --out predictions.csv
 ```
 
-`IMAGES` are files and folders. The table has a row for every photograph: score, p-value, decision
-(OK, review or NG), where the defect is, or why it could not be scored. Ctrl-C leaves the rows of
-those that were scored. `--false_alarms=0.01` sets the share of good parts that may be NG,
-`--review=0.05` the share to be looked at, these included. OpenCV (`pip install
-opencv-python-headless`) is needed {opencv}.
+`IMAGES` are files, folders and patterns such as `'DIR/*.png'`. The table has a row for every
+photograph: score, p-value, decision (OK, review or NG), where the defect is, or why it could not be
+scored. Ctrl-C leaves the rows of those that were scored. `--false_alarms=0.01` sets the share of
+good parts that may be NG, `--review=0.05` the share to be looked at, these included. OpenCV (`pip
+install opencv-python-headless`) is needed {opencv}.
 
 ```python
 from infer import Detector
@@ -160,7 +161,11 @@ def _describe(saved: SavedDetector, detector: Detector) -> dict:
             "teacher": licence_of(config.encoder.name, config.encoder.weights),
             "images": images_licence(config.data.name),
         },
-        "versions": {library: version(library) for library in LIBRARIES},
+        # ONNX Runtime is in packages of several names, as onnxruntime-gpu.
+        "versions": {
+            "onnxruntime": onnxruntime.__version__,
+            **{library: version(library) for library in LIBRARIES},
+        },
     }
 
 

@@ -2,13 +2,15 @@
 
     python infer.py IMAGES... [--out predictions.csv] [--false_alarms=0.01] [--review=0.05]
 
-IMAGES are files and folders. In Python: ``score, map, decision, *more = Detector(FOLDER)(PATH)``.
-This file is complete in itself; it lies in the folder with model.onnx and detector.json.
+IMAGES are files, folders and patterns. In Python:
+``score, map, decision, *more = Detector(FOLDER)(PATH)``. This file is complete in itself; it lies
+in the folder with model.onnx and detector.json.
 """
 
 import argparse
 import base64
 import csv
+import glob
 import hashlib
 import io
 import json
@@ -39,6 +41,7 @@ COLUMNS = (
     "file", "category", "at", "score", "p_value", "decision", "unusual", "clipped", "drift",
     "picture", "error", "regions", "left", "upper", "right", "lower", "area", "peak",
 )  # fmt: skip
+OWN_FILES = ("model.onnx", "detector.json", "infer.py", "README.md")
 INTERRUPTED = 130  # the exit code that shells have for Ctrl-C
 MOST_REGIONS = 20
 DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
@@ -598,22 +601,28 @@ class Drift:
 
 
 def find_photographs(sources: list[str]) -> list[Path]:
-    """The files, and of folders all images below them, in the order of names as people count.
+    """Files, those that a pattern names, and all images below folders, as people count names.
 
     Links are followed; what is hidden or cannot be read is passed over.
 
     Raises:
-      InputError: a folder holds no image.
+      InputError: a source names nothing, or a folder holds no image.
     """
     found = []
     for source in map(Path, sources):
-        if not source.is_dir():
+        if source.is_dir():
+            below = sorted(images_below(source, frozenset()), key=Path.as_posix)
+            if not below:
+                raise InputError(f"the folder '{source}' holds no image.")
+            found += sorted(below, key=as_people_count)
+        elif source.exists():
             found.append(source)
-            continue
-        below = sorted(images_below(source, frozenset()), key=Path.as_posix)
-        if not below:
-            raise InputError(f"the folder '{source}' holds no image.")
-        found += sorted(below, key=as_people_count)
+        else:  # not every shell looks for what a pattern names
+            named = map(Path, sorted(glob.glob(str(source), recursive=True)))  # noqa: PTH207
+            files = [path for path in named if path.suffix.lower() in SUFFIXES and path.is_file()]
+            if not files:
+                raise InputError(f"'{source}' is no file, no folder and no pattern of images.")
+            found += sorted(files, key=as_people_count)
     return list(dict.fromkeys(found))
 
 
@@ -689,7 +698,7 @@ def score_into(detector: Detector, photographs: list[Path], out: Path) -> tuple[
 def main() -> None:
     """Scores what the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("images", nargs="+", metavar="IMAGES", help="files and folders")
+    parser.add_argument("images", nargs="+", metavar="IMAGES", help="files, folders, patterns")
     parser.add_argument("--out", type=Path, default=Path("predictions.csv"), help="the table")
     parser.add_argument("--false_alarms", type=float, help="share of good parts called NG")
     parser.add_argument("--review", type=float, help="share of good parts to be looked at; 0: none")
@@ -699,7 +708,10 @@ def main() -> None:
         out = options.out
         if not out.name or out.is_dir() or out.suffix.lower() in SUFFIXES:
             raise InputError(f"--out is '{out}', a folder or an image; give a file like table.csv.")
-        detector = Detector(Path(__file__).parent, **rates)
+        folder = Path(__file__).resolve().parent
+        if out.resolve().parent == folder and out.name in OWN_FILES:
+            raise InputError(f"--out is '{out}', a part of the detector; give another file.")
+        detector = Detector(folder, **rates)
         photographs = find_photographs(options.images)
         scored, errors = score_into(detector, photographs, out)
     except (InputError, OSError) as error:

@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 from PIL import Image
 
 from dtsnet_jax.config import image_shape
@@ -105,6 +106,8 @@ def compare(folder: Path, detector: Detector, photographs: Photographs, source: 
         _check_p_values(detector, expected, found)
         maps.append((np.abs(found.map - expected.map).max(), expected.map.max()))
         scores.append((abs(found.score - expected.score), expected.score))
+    if "scores" in exported.about["model"]["outputs"]:
+        scores += _scores_of_model(folder, exported.about)
     verified = {"images": len(photographs), "source": source}
     for name, pairs in (("maps", maps), ("scores", scores)):
         differences, values = np.array(pairs, np.float64).T
@@ -118,6 +121,16 @@ def compare(folder: Path, detector: Detector, photographs: Photographs, source: 
                 "trained on with --images=DIR, or use --job=predict."
             )
     return verified
+
+
+def _scores_of_model(folder: Path, about: dict) -> list[tuple[float, float]]:
+    """How much the model's own scores differ from those of its maps, and the latter."""
+    size = (about["pixels"]["height"], about["pixels"]["width"], 3)
+    images = np.random.default_rng(0).integers(0, 256, (2, *size), np.uint8)
+    session = onnxruntime.InferenceSession(folder / "model.onnx")
+    maps, found = session.run(["maps", "scores"], {"images": images})
+    expected = [infer.mean_of_largest(one.ravel(), about["top_share"], None) for one in maps]
+    return [(abs(a - b), b) for a, b in zip(found, expected, strict=True)]
 
 
 def _check_p_values(detector: Detector, expected: Prediction, found: infer.Prediction) -> None:

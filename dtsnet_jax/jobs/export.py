@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import jax
+
 from data.files import partial_path, remove_abandoned
 from dtsnet_jax.errors import UserError, first_line
 from dtsnet_jax.prediction.detector import Detector
@@ -31,13 +33,16 @@ def export(choice: Choice, out: Path, *, images: str | None = None) -> dict:
             f"--job=export needs the packages onnx and onnxruntime ({first_line(error)}); run "
             "`pip install -r requirements-export.txt`."
         ) from error
+    out = out.resolve()
     _check_folder(out)
-    remove_abandoned(out.resolve().parent)
+    remove_abandoned(out.parent)
     saved = read_detector(choice.file)
     _check_detector(saved)
     detector = Detector(saved, false_alarms=choice.false_alarms, review=choice.review)
     source, photographs = choose_photographs(saved, images)
-    with partial_path(out, directory=True) as partial:
+    # GPUs multiply float32 as TF32 unless told otherwise, from which any export differs.
+    precise = jax.default_matmul_precision("highest")
+    with precise, partial_path(out, directory=True) as partial:
         about = write_folder(partial, saved, detector)
         verified = compare(partial, detector, photographs, source)
         finish_folder(partial, about, verified)
@@ -51,6 +56,8 @@ def export(choice: Choice, out: Path, *, images: str | None = None) -> dict:
 
 
 def _check_folder(out: Path) -> None:
+    if out == Path.cwd():
+        raise UserError(f"--out is '{out}', the current directory; give a new folder.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(
             f"--out is '{out}', which is a file or a folder that is not empty; give a new one."

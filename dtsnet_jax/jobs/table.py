@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from configs.variants import VARIANTS
 from data.catalog import Catalog
 from data.files import remove_abandoned, write_text
 from dtsnet_jax.checks import check_config
@@ -147,6 +148,9 @@ class Table:
         if is_first():
             for run in {self.run, *(row.run for row in self.rows)}:
                 remove_abandoned(run.directory)
+        for row in self.rows if self.config.rows else ():  # whatever the command says of these
+            fields = [f"{field}={value}" for field, value in VARIANTS[row.name].items()]
+            print(f"row {row.name} sets {', '.join(fields) or 'nothing'}")
         results: Results = {row.name: {} for row in self.rows}
         for number, (catalog, learns) in enumerate(zip(catalogs, learned, strict=True), start=1):
             print(catalog.describe())

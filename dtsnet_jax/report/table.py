@@ -76,22 +76,30 @@ def notes(report: dict) -> list[str]:
 
 
 def _short(report: dict) -> list[str]:
-    """Where a longer training may give better weights.
+    """Where a longer training may give better weights, or another one others.
 
     The loss does not tell: it falls by about the same part in every last fifth, however long the
     training is. What tells is the number of image visits, and metrics that still move.
     """
     train, lines = report["config"]["train"], []
     for category, result in report["categories"].items():
-        one = result["seeds"][0]
-        visits = one["last_step"] * train["batch_size"] * train["accumulate"]
-        measured = [record for record in one["records"] if "image_auroc" in record][-2:]
+        seeds = result["seeds"]
+        visits = seeds[0]["last_step"] * train["batch_size"] * train["accumulate"]
         if not visits:
             continue  # nothing is trained
-        if len(measured) == 2 and abs(move := _move(measured)) > MOVING:
+        pairs = [pair for pair in map(_last_two_measured, seeds) if pair]
+        moves = [last["image_auroc"] - before["image_auroc"] for before, last in pairs]
+        move = sum(moves) / max(len(moves), 1)
+        between = "from epoch {} to {}".format(*(one["epoch"] for one in pairs[0])) if pairs else ""
+        if move > MOVING:
             lines.append(
-                f"{category}: TRAINING MAY BE TOO SHORT: I-AUROC moved by {100 * move:+.1f} points "
-                f"from epoch {measured[0]['epoch']} to {measured[1]['epoch']}"
+                f"{category}: TRAINING MAY BE TOO SHORT: I-AUROC rose by {100 * move:.1f} points "
+                f"{between}"
+            )
+        elif move < -MOVING:
+            lines.append(
+                f"{category}: NOT SETTLED: I-AUROC fell by {-100 * move:.1f} points {between}; "
+                "it swings, or learns to answer for defects too"
             )
         elif visits < ENOUGH_VISITS:
             lines.append(
@@ -101,8 +109,18 @@ def _short(report: dict) -> list[str]:
     return lines
 
 
-def _move(records: list[dict]) -> float:
-    return records[1]["image_auroc"] - records[0]["image_auroc"]
+def _last_two_measured(seed: dict) -> list[dict]:
+    """The last measurement and the one before it; [] where there are no two.
+
+    The last epoch may be a step long: what was measured less than half an interval before its end
+    does not count.
+    """
+    measured = [record for record in seed["records"] if "image_auroc" in record]
+    if not measured:
+        return []
+    latest = measured[-1]["step"] - measured[0]["step"] / 2
+    before = [record for record in measured if record["step"] <= latest]
+    return [before[-1], measured[-1]] if before else []
 
 
 def _unfinished(report: dict) -> list[str]:

@@ -78,7 +78,7 @@ def create_app(
     _add_scoring(app, service)
     _add_parts(app, service, Corrections(out))
     _add_detectors(app, service)
-    _add_state(app, service)
+    _add_state(app, service, secret=bool(token))
     return app
 
 
@@ -216,7 +216,7 @@ def _add_detectors(app: FastAPI, service: Service) -> None:
         return describe(name, detectors.set_rates(name, **rates.model_dump()))
 
 
-def _add_state(app: FastAPI, service: Service) -> None:
+def _add_state(app: FastAPI, service: Service, *, secret: bool) -> None:
     detectors = service.detectors
 
     @app.get("/style.css", include_in_schema=False)
@@ -229,12 +229,12 @@ def _add_state(app: FastAPI, service: Service) -> None:
 
     @app.get("/health", responses=_responses(503))
     async def health() -> Health:
-        """Answers as long as the server works."""
+        """Answers as long as the server works; names no detectors where others need a token."""
         if any(task.done() for task in app.state.tasks):
             raise HTTPException(503, "a part of the server has ended; start it again.")
         device = jax.devices()[0].device_kind
-        names = list(detectors.names)
-        return Health(version=app.version, device=device, detectors=names, loaded=detectors.loaded)
+        names, loaded = ([], []) if secret else (list(detectors.names), detectors.loaded)
+        return Health(version=app.version, device=device, detectors=names, loaded=loaded)
 
     @app.get("/metrics", response_class=Response)
     async def metrics() -> Response:

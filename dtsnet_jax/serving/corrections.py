@@ -4,7 +4,9 @@ import csv
 import hashlib
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from glob import escape
 from pathlib import Path
 from threading import Lock
 
@@ -35,11 +37,18 @@ class Corrections:
         """Notes what a part is, or with '' takes that back.
 
         Raises:
-          UserError: its photograph is no longer there, or the table is not one of these.
+          UserError: it could not be scored, its photograph is no longer there, or the table is not
+        one of these.
           OSError: the disk is full or may not be written to.
         """
-        content, answer = _read_photograph(part), part.answer
-        image = _name(part.answer["file"], content)
+        answer = part.answer
+        if answer["error"]:
+            raise UserError(
+                f"'{answer['file']}' could not be scored, so nothing can be learned from it "
+                f"({answer['error']})"
+            )
+        content = _read_photograph(part)
+        image = _name(answer["file"], content)
         with self._lock:
             rows = {(row["image"], row["category"]): row for row in self._read()}
             rows.pop((image, answer["detector"]), None)
@@ -91,21 +100,27 @@ def _read_photograph(part: Part) -> bytes:
     file = part.file
     if isinstance(file, MemoryFile):
         return file.content
-    places = [file] if file else []
-    if file and part.sorted_into:
-        places += sorted(part.sorted_into.glob(f"*{file.suffix}"))
-    for place in places:
-        try:
-            status = place.stat()
-            known = status.st_size, status.st_mtime_ns
-            if known == (part.answer["bytes"], part.answer["modified"]):
-                return place.read_bytes()
-        except OSError:
-            continue
+    names = f"{escape(file.stem)}*{escape(file.suffix)}" if file else ""
+    sorted_into = part.sorted_into.glob(names) if file and part.sorted_into else ()
+    for places in ([file] if file else [], sorted_into):
+        found = [place for place in places if _is_of(part, place)]
+        if len(found) == 1:  # of several nobody knows which it is
+            with suppress(OSError):
+                return found[0].read_bytes()
     raise UserError(
         f"the photograph '{part.answer['file']}' is no longer kept; send it again, and correct "
         "what is decided then."
     )
+
+
+def _is_of(part: Part, place: Path) -> bool:
+    """Whether a file has the size and the time of a part's photograph."""
+    try:
+        status = place.stat()
+    except OSError:
+        return False
+    known = status.st_size, status.st_mtime_ns
+    return known == (part.answer["bytes"], part.answer["modified"])
 
 
 def _name(file: str, content: bytes) -> str:

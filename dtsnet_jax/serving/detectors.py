@@ -47,11 +47,18 @@ class ServedDetectors:
         self.names = tuple(self._choices)
         self._file = out / LIMITS_FILE
         self._kept = read_json(self._file, _LIMITS_FORM) or {}
-        if false_alarms is None and review is None:
-            for name, rates in self._kept.items():
-                check_rates(rates["false_alarms"], rates["review"])
-                if name in self._choices:
-                    self._choices[name] = self._choices[name]._replace(**rates)
+        for name, rates in self._kept.items():
+            alarms = rates["false_alarms"] if false_alarms is None else false_alarms
+            looked_at = review
+            if review is None:
+                looked_at = rates["review"] and max(rates["review"], alarms)
+            try:
+                check_rates(alarms, looked_at)
+            except UserError as error:
+                raise UserError(f"{error} '{self._file}' keeps {rates}; remove it.") from error
+            if name in self._choices:
+                chosen = {"false_alarms": alarms, "review": looked_at}
+                self._choices[name] = self._choices[name]._replace(**chosen)
         self._loaded: OrderedDict[str, Detector] = OrderedDict()
         self._lock = Lock()  # of what is loaded and chosen, never held for long
         self._loading = {name: Lock() for name in self.names}

@@ -76,7 +76,7 @@ class Guard:
 
     def _refusal(self, method: str, path: str, headers: Headers) -> JSONResponse | None:
         """The answer to a request that is refused; None where it is not."""
-        if path in _OPEN_PATHS:
+        if self._token and path in _OPEN_PATHS:
             return None
         if self._token and not self._is_authorized(headers.get("authorization", "")):
             return refuse(

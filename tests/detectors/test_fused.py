@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dtsnet_jax.detectors.fused import unit
 from dtsnet_jax.detectors.learner import build_learner, scoring_options
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.inputs.catalogs import chosen_catalogs
@@ -73,6 +74,15 @@ def test_good_images_that_are_all_the_same_set_no_scale(tmp_path):
         save(photograph(0), tmp_path / "parts" / "normal" / f"{index}.png")
     with pytest.raises(UserError, match=r"4 good images .* --config\.detector=student"):
         train(small_config(tmp_path / "parts", data__held_back=0.0, **FIELDS), tmp_path / "run")
+
+
+def test_tiles_beside_the_region_set_no_scale():
+    maps = np.random.default_rng(0).uniform(size=(6, 4, 4)).astype(np.float32)
+    valid = np.ones(maps.shape, bool)
+    valid[3:] = False
+    assert unit(maps, valid) == unit(maps[:3], None)
+    with pytest.raises(UserError, match="good images"):
+        unit(maps, np.zeros_like(valid))
 
 
 def test_a_bank_is_not_filled_twice_and_training_continues(own_images, tmp_path):

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +15,11 @@ from PIL import Image
 
 from dtsnet_jax import Detector
 from dtsnet_jax.errors import UserError
-from dtsnet_jax.export import infer, verify
+from dtsnet_jax.export import infer, model, verify
 from dtsnet_jax.export.folder import finish_folder, write_folder
 from dtsnet_jax.jobs.export import export
 from dtsnet_jax.prediction.saved import choose_detector, save_detector
+from dtsnet_jax.prediction.sources import find_images
 from tests.export.detectors import draw_detector
 from tests.helpers import launch, photograph
 from tests.miniature import save
@@ -229,6 +231,26 @@ def test_interrupted_it_leaves_the_rows_of_what_was_scored(plain, tmp_path):
     assert all(float(row["score"]) > 0 and row["regions"] for row in rows)
 
 
+def test_patterns_are_followed_and_what_names_nothing_is_refused(plain, tmp_path):
+    paths = [save(photograph(0, SIZE), tmp_path / f"{number}.png") for number in (10, 9)]
+    pattern = str(tmp_path / "*.png")
+    assert infer.find_photographs([pattern]) == find_images(pattern) == paths[::-1]
+    table, before = tmp_path / "table.csv", (plain[1] / "README.md").read_text()
+    for source, out in ((tmp_path / "typo", table), (paths[0], plain[1] / "README.md")):
+        process = launch(source, "--out", out, program=[str(plain[1] / "infer.py")])
+        assert process.communicate()[1].startswith("error: ") and process.returncode == 2
+    assert not table.exists() and (plain[1] / "README.md").read_text() == before
+
+
+def test_the_models_own_scores_are_compared_too(tmp_path, monkeypatch):
+    right = model.add_image_scores
+    monkeypatch.setattr(
+        model, "add_image_scores", lambda graph, *more: graph.add("Neg", right(graph, *more))
+    )
+    with pytest.raises(UserError, match="scores differ from those of JAX"):
+        export_drawn(tmp_path)
+
+
 def test_what_cannot_be_exported_is_named_and_nothing_is_left(plain, tmp_path, monkeypatch):
     choice, out = choose_detector(plain[0]), tmp_path / "out"
     with pytest.raises(UserError, match=r"--out is '.*exported'"):
@@ -244,6 +266,12 @@ def test_what_cannot_be_exported_is_named_and_nothing_is_left(plain, tmp_path, m
         export(choose_detector(tmp_path / "masks.safetensors"), out)
     with pytest.raises(UserError, match="no image"):
         export(choice, out, images=str(tmp_path))
+    with monkeypatch.context() as patch:
+        (tmp_path / "here").mkdir()
+        patch.chdir(tmp_path / "here")
+        with pytest.raises(UserError, match="the current directory"):
+            export(choice, Path())
+    (tmp_path / "here").rmdir()
     with monkeypatch.context() as patch:
         patch.setattr("dtsnet_jax.export.folder.LARGEST", 1000)
         with pytest.raises(UserError, match=r"GiB, more than the 2 .*coreset_size"):

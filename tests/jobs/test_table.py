@@ -156,7 +156,9 @@ def test_the_order_of_the_rows_may_change(own_images, tmp_path, capsys):
     for order in (rows, rows[::-1]):
         config = small_config(own_images, train__epochs=1, rows=order)
         train(config, tmp_path)
-    assert capsys.readouterr().out.count("measured already") == 2
+    out = capsys.readouterr().out
+    assert out.count("measured already") == 2
+    assert "row paper sets nothing\nrow level_3 sets scoring.levels=(3,)\n" in out
     assert list(report(Run(tmp_path).config(), tmp_path)) == list(rows[::-1])
 
 

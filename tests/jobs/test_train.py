@@ -71,7 +71,7 @@ def test_more_epochs_continue_and_fewer_are_refused(own_images, trained_run, tmp
         train(small_config(own_images, train__epochs=2), trained_run)
 
 
-def test_a_number_of_visits_says_how_long_to_train(own_images, tmp_path):
+def test_a_number_of_visits_says_how_long_to_train(own_images, tmp_path, capsys):
     visits = {"train__epochs": 0, "train__visits": 10, "train__evaluate_every": 1}
     result = only_result(train(small_config(own_images, **visits), tmp_path / "visits"))
     epochs = [record["epoch"] for record in result["records"] if "epoch" in record]
@@ -82,6 +82,9 @@ def test_a_number_of_visits_says_how_long_to_train(own_images, tmp_path):
     assert_same_state(final_state(tmp_path / "visits"), final_state(tmp_path / "epochs"))
     with pytest.raises(UserError, match="for 16 image visits, but 4 epochs"):
         evaluate(small_config(own_images, train__evaluate_every=1), tmp_path / "visits")
+    assert "visits show" not in capsys.readouterr().out
+    train(small_config(own_images, **visits | {"train__visits": 4}), tmp_path / "few")
+    assert "4 image visits show 4 of 8 images or tiles" in capsys.readouterr().out
 
 
 def test_a_run_with_other_settings_is_not_overwritten(own_images, trained_run):

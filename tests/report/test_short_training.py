@@ -7,13 +7,17 @@ import pytest
 from dtsnet_jax.report.table import notes
 
 
-def report(last_step, *measured):
-    records = [{"step": 1, "loss": 2.0}]
-    records += [{"epoch": epoch, "image_auroc": value} for epoch, value in measured]
-    seed = {"seed": 0, "trained_to": last_step, "last_step": last_step, "records": records}
+def report(last_step, *seeds):
+    """Of seeds that were measured so: (epoch, step, I-AUROC)."""
+    names = ("epoch", "step", "image_auroc")
+    every = [[dict(zip(names, one, strict=True)) for one in measured] for measured in seeds]
+    results = [
+        {"seed": seed, "trained_to": last_step, "last_step": last_step, "records": records}
+        for seed, records in enumerate([{"step": 1, "loss": 2.0}, *of_one] for of_one in every)
+    ]
     return {
         "config": {"train": {"batch_size": 8, "accumulate": 2}},
-        "categories": {"cup": {"notes": [], "seeds": [seed]}},
+        "categories": {"cup": {"notes": [], "seeds": results}},
     }
 
 
@@ -21,15 +25,22 @@ def report(last_step, *measured):
     ("last_step", "measured", "said"),
     [
         (0, [], None),  # nearest neighbours
-        (624, [], "9,984 image visits"),
+        (624, [], "TOO SHORT: 9,984 image visits"),
         (625, [], None),
-        (625, [(2, 0.7), (4, 0.8), (6, 0.805)], None),
-        (625, [(2, 0.7), (4, 0.8), (6, 0.815)], r"by \+1\.5 points from epoch 4 to 6"),
-        (100, [(2, 0.9), (4, 0.85)], r"by -5\.0 points from epoch 2 to 4"),
-        (625, [(2, 0.7)], None),
+        (625, [(2, 200, 0.7), (4, 400, 0.8), (6, 600, 0.805)], None),
+        (625, [(2, 200, 0.7), (4, 400, 0.8), (6, 600, 0.815)], r"SHORT.*1\.5 .* epoch 4 to 6"),
+        (625, [(2, 200, 0.7), (4, 400, 0.8), (5, 401, 0.8)], r"SHORT.*10\.0 .* epoch 2 to 5"),
+        (100, [(2, 50, 0.9), (4, 100, 0.85)], r"NOT SETTLED: .* fell by 5\.0 .* epoch 2 to 4"),
+        (625, [(2, 625, 0.7)], None),
     ],
 )
 def test_few_visits_and_moving_metrics_are_named(last_step, measured, said):
-    lines = [line for line in notes(report(last_step, *measured)) if "TOO SHORT" in line]
+    lines = notes(report(last_step, measured))
     assert len(lines) == (said is not None)
     assert said is None or re.search(f"^cup: .*{said}", lines[0])
+
+
+def test_seeds_are_averaged():
+    rises, falls = [(1, 300, 0.7), (2, 600, 0.75)], [(1, 300, 0.7), (2, 600, 0.655)]
+    assert notes(report(625, rises, falls)) == []
+    assert "rose by 5.0 points" in notes(report(625, rises, rises))[0]

@@ -154,6 +154,7 @@ def test_others_need_the_token(new_app, sent):
         for wrong in ("Basic ü", "Basic x", "Digest a", "", f"Bearer {TOKEN}x"):
             assert post(headers={"Authorization": wrong.encode()}).status_code == 401
         assert client.get("/").status_code == 401 and client.get("/health").status_code == 200
+        assert client.get("/health").json()["detectors"] == []
 
 
 def test_pages_of_others_have_no_access(client, sent):
@@ -225,7 +226,7 @@ def test_pictures_outlast_the_list(new_app, sent, monkeypatch):
     assert not part["pictured"] and "no longer" in gone.json()["error"]
 
 
-def test_limits_are_changed_and_kept(client, new_app, run, sent):
+def test_limits_are_changed_and_kept(client, new_app, run, sent, tmp_path):
     before = client.get("/detectors/left").json()
     assert len(before["calibration_scores"]) == 20
     rates = {"false_alarms": 0.2, "review": 0.5}
@@ -241,6 +242,8 @@ def test_limits_are_changed_and_kept(client, new_app, run, sent):
     assert answer["decision"] == expected.decide(answer["score"])
     with TestClient(new_app(), base_url=URL) as again:
         assert again.get("/detectors/left").json() == after
+    given = ServedDetectors(run, tmp_path, category="left", review=0.6)["left"]
+    assert (given.false_alarms, given.review) == (0.2, 0.6)  # the other one is kept
     wrong = client.put("/detectors/left/limits", json={"false_alarms": 0.2, "review": 0.1})
     assert wrong.status_code == 422 and "review" in wrong.json()["error"]
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from dataclasses import asdict
 
 import pytest
@@ -11,13 +12,15 @@ from PIL import Image
 
 from data.files import MemoryFile
 from data.layouts import table
+from dtsnet_jax.errors import UserError
 from dtsnet_jax.prediction.detectors import Detectors
 from dtsnet_jax.prediction.history import History
 from dtsnet_jax.prediction.line import Line, PredictionOptions
 from dtsnet_jax.prediction.log import LINES_FILE, PredictionLog, Row
 from dtsnet_jax.serving import parts
+from dtsnet_jax.serving.corrections import Corrections
 from dtsnet_jax.serving.following import Follower
-from dtsnet_jax.serving.parts import Parts
+from dtsnet_jax.serving.parts import Part, Parts
 from tests.helpers import photograph
 from tests.miniature import save
 
@@ -59,6 +62,34 @@ def test_corrections_are_a_table_to_train_with(new_app, sent, tmp_path):
             added.write(f"{name},good,left,,,\n")
     catalog = table.read(file, "left", held_back=0.0, held_back_by="spread")
     assert [sample.path for sample in catalog.test] == [tmp_path / row["image"]]
+
+
+def test_what_could_not_be_scored_is_not_learned_from(new_app, tmp_path):
+    with TestClient(new_app(), base_url=URL) as client:
+        (broken,) = client.post("/predict", files=[("files", ("x.png", b"none"))]).json()
+        refused = client.put(f"/parts/{broken['part']}/label", json={"label": "good"})
+    assert refused.status_code == 422 and "'x.png' could not be scored" in refused.json()["error"]
+    assert not list(tmp_path.iterdir())
+
+
+def sorted_part(tmp_path, *names):
+    """A part that a line has sorted, beside others of the same size and time."""
+    for name in names:
+        file = tmp_path / "NG" / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(name.encode().ljust(20))
+        os.utime(file, ns=(10**9, 10**9))
+    answer = {"file": "b.bmp", "detector": "left", "error": None, "score": 1.0, "decision": "NG"}
+    answer |= {"bytes": 20, "modified": 10**9}
+    return Part(0, answer, tmp_path / "b.bmp", None, sorted_into=tmp_path / "NG")
+
+
+def test_the_photograph_that_was_sorted_is_the_one_of_that_name(tmp_path):
+    Corrections(tmp_path / "out").mark(sorted_part(tmp_path, "a.bmp", "b-2.bmp"), "good")
+    (kept,) = (tmp_path / "out" / "corrections").iterdir()
+    assert kept.read_bytes() == b"b-2.bmp".ljust(20)
+    with pytest.raises(UserError, match="no longer kept"):
+        Corrections(tmp_path / "out").mark(sorted_part(tmp_path, "b-2.bmp", "b-3.bmp"), "good")
 
 
 def test_a_photograph_is_corrected_for_each_detector(new_app, sent, tmp_path):
@@ -151,7 +182,10 @@ def test_of_a_long_log_the_end_is_taken(tmp_path):
     assert names == [f"/parts/{n}.png" for n in range(7999, 7799, -1)]
 
 
-@pytest.mark.parametrize("damage", ["[]", "no JSON", '{"false_alarms": 1}'])
+@pytest.mark.parametrize(
+    "damage",
+    ["[]", "no JSON", '{"false_alarms": 1}', '{"left": {"false_alarms": 0.0, "review": 0.1}}'],
+)
 def test_damaged_limits_are_named(new_app, tmp_path, damage):
     (tmp_path / "limits.json").write_text(damage)
     with pytest.raises(ValueError, match=r"limits\.json"):

@@ -259,7 +259,7 @@ async function saveLimits() {
   const { reject, review } = limits.rates;
   const detector = await send(`${detectorPath()}/limits`, { false_alarms: reject, review });
   if (detector.name === get("detector").value) showLimits(detector);
-  say(`saved; from now on ${detector.name} is decided upon by these limits`);
+  say(`saved; what is sent here to ${detector.name} is decided upon by these limits from now on`);
 }
 
 /** Says what goes wrong in what an event began. */
