@@ -174,7 +174,11 @@ class Detector:
         return self._opener.open(source)
 
     def predict(self, photographs: Sequence[Opened]) -> list[Prediction]:
-        """Scores decoded photographs, all at once; the second half of what a call does."""
+        """Scores decoded photographs, all at once; the second half of what a call does.
+
+        Raises:
+          UserError: a score or a feature is not finite.
+        """
         options, top_share = self._opener.options, self._scoring.top_share
         scored = score_photographs(photographs, self._answers, options, top_share=top_share)
         return [self._prediction(*pair) for pair in zip(photographs, scored, strict=True)]
@@ -192,6 +196,11 @@ class Detector:
 
     def _prediction(self, photograph: Opened, scored: Scored) -> Prediction:
         calibration, limits = self.calibration, self.limits
+        if not np.isfinite([scored.score, *scored.features]).all():
+            raise UserError(
+                "the detector's score of a photograph is not finite, so its weights are not those "
+                "of a training that went well; train it again, or bring back its file."
+            )
         p_value = unusual = None
         if len(calibration.scores):
             odd = oddness(scored.features[None], calibration.usual)

@@ -190,6 +190,16 @@ def test_what_cannot_be_scored_is_named(trained, detector, tmp_path):
         Detector.load(damaged)
 
 
+def test_weights_that_overflow_are_told(trained, tmp_path):
+    source, path = seed_run(trained / "run").detector, tmp_path / "d.safetensors"
+    with safe_open(source, "numpy") as file:
+        about = file.metadata()
+    arrays = load_file(source)
+    save_file(arrays | {KERNEL: np.full_like(arrays[KERNEL], 1e38)}, path, about)
+    with pytest.raises(UserError, match="not finite"):
+        Detector.load(path)(photograph(0))
+
+
 KERNEL, STATISTIC = "parts/teacher/conv1/kernel", "parts/teacher/bn1/var"
 DAMAGES = {
     "a header that is no object": (["header"], [1], "is list, expected an object"),
