@@ -49,7 +49,9 @@ class StudentLearner:
             scores = test.score(scored.score_maps, scoring)
             return measure(test.labels, test.masks, scores, judged=test.judged)["metrics"]
 
-        count, visits = images.training_count, length.images_seen(images.training_count)
+        count = images.training_count
+        epoch_ends = self._schedule.epoch_ends(count, length)
+        visits = epoch_ends[-1] * self._schedule.images_a_step
         if visits < count:
             print(
                 f"{images.catalog.category}: {visits:,} image visits show {visits:,} of {count:,} "
@@ -60,7 +62,7 @@ class StudentLearner:
             images,
             run,
             self._schedule,
-            epoch_ends=self._schedule.epoch_ends(count, length),
+            epoch_ends=epoch_ends,
             measure=measure_state if images.catalog.test else None,
         )
 

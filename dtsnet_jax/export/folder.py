@@ -41,7 +41,7 @@ pip install {packages}
 python infer.py IMAGES... --out predictions.csv
 ```
 
-`IMAGES` are files, folders and patterns such as `'DIR/*.png'`. The table has a row for every
+`IMAGES` are files, folders and patterns such as `"DIR/*.png"`. The table has a row for every
 photograph: score, p-value, decision (OK, review or NG), where the defect is, or why it could not be
 scored. Ctrl-C leaves the rows of those that were scored. `--false_alarms=0.01` sets the share of
 good parts that may be NG, `--review=0.05` the share to be looked at, these included. OpenCV (`pip

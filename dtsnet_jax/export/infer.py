@@ -609,20 +609,21 @@ def find_photographs(sources: list[str]) -> list[Path]:
       InputError: a source names nothing, or a folder holds no image.
     """
     found = []
-    for source in map(Path, sources):
-        if source.is_dir():
-            below = sorted(images_below(source, frozenset()), key=Path.as_posix)
+    for source in sources:
+        path = Path(source)
+        if path.is_dir():
+            below = sorted(images_below(path, frozenset()), key=Path.as_posix)
             if not below:
-                raise InputError(f"the folder '{source}' holds no image.")
+                raise InputError(f"the folder '{path}' holds no image.")
             found += sorted(below, key=as_people_count)
-        elif source.exists():
-            found.append(source)
+        elif path.exists():
+            found.append(path)
         else:  # not every shell looks for what a pattern names
-            named = map(Path, sorted(glob.glob(str(source), recursive=True)))  # noqa: PTH207
-            files = [path for path in named if path.suffix.lower() in SUFFIXES and path.is_file()]
-            if not files:
+            named = map(Path, sorted(glob.glob(source, recursive=True)))  # noqa: PTH207
+            images = [one for one in named if one.suffix.lower() in SUFFIXES and one.is_file()]
+            if not images:
                 raise InputError(f"'{source}' is no file, no folder and no pattern of images.")
-            found += sorted(files, key=as_people_count)
+            found += sorted(images, key=as_people_count)
     return list(dict.fromkeys(found))
 
 
@@ -708,8 +709,9 @@ def main() -> None:
         out = options.out
         if not out.name or out.is_dir() or out.suffix.lower() in SUFFIXES:
             raise InputError(f"--out is '{out}', a folder or an image; give a file like table.csv.")
-        folder = Path(__file__).resolve().parent
-        if out.resolve().parent == folder and out.name in OWN_FILES:
+        folder = Path(__file__).parent
+        own = (folder / name for name in OWN_FILES)
+        if out.exists() and any(out.samefile(file) for file in own if file.exists()):
             raise InputError(f"--out is '{out}', a part of the detector; give another file.")
         detector = Detector(folder, **rates)
         photographs = find_photographs(options.images)

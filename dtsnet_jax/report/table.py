@@ -87,10 +87,9 @@ def _short(report: dict) -> list[str]:
         visits = seeds[0]["last_step"] * train["batch_size"] * train["accumulate"]
         if not visits:
             continue  # nothing is trained
-        pairs = [pair for pair in map(_last_two_measured, seeds) if pair]
-        moves = [last["image_auroc"] - before["image_auroc"] for before, last in pairs]
-        move = sum(moves) / max(len(moves), 1)
-        between = "from epoch {} to {}".format(*(one["epoch"] for one in pairs[0])) if pairs else ""
+        moves = [(*_last_move(seed), seed["seed"]) for seed in seeds]
+        move, between, seed = max(moves, key=lambda one: abs(one[0]))
+        between += f" (seed {seed})" if len(seeds) > 1 else ""
         if move > MOVING:
             lines.append(
                 f"{category}: TRAINING MAY BE TOO SHORT: I-AUROC rose by {100 * move:.1f} points "
@@ -109,18 +108,21 @@ def _short(report: dict) -> list[str]:
     return lines
 
 
-def _last_two_measured(seed: dict) -> list[dict]:
-    """The last measurement and the one before it; [] where there are no two.
+def _last_move(seed: dict) -> tuple[float, str]:
+    """How far I-AUROC moved to the last measurement, and between which epochs; 0.0 of a single one.
 
     The last epoch may be a step long: what was measured less than half an interval before its end
     does not count.
     """
     measured = [record for record in seed["records"] if "image_auroc" in record]
     if not measured:
-        return []
-    latest = measured[-1]["step"] - measured[0]["step"] / 2
-    before = [record for record in measured if record["step"] <= latest]
-    return [before[-1], measured[-1]] if before else []
+        return 0.0, ""
+    last, interval = measured[-1], measured[0]["step"]
+    before = [record for record in measured if record["step"] <= last["step"] - interval / 2]
+    if not before:
+        return 0.0, ""
+    move = last["image_auroc"] - before[-1]["image_auroc"]
+    return move, f"from epoch {before[-1]['epoch']} to {last['epoch']}"
 
 
 def _unfinished(report: dict) -> list[str]:

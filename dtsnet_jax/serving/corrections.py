@@ -3,10 +3,10 @@
 import csv
 import hashlib
 import io
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from glob import escape
 from pathlib import Path
 from threading import Lock
 
@@ -95,22 +95,38 @@ def _read_photograph(part: Part) -> bytes:
     """The bytes of a part's photograph; a line may have sorted it into a folder meanwhile.
 
     Raises:
-      UserError: it is gone.
+      UserError: it is gone, or others may be it as well.
     """
-    file = part.file
+    file, name = part.file, part.answer["file"]
     if isinstance(file, MemoryFile):
         return file.content
-    names = f"{escape(file.stem)}*{escape(file.suffix)}" if file else ""
-    sorted_into = part.sorted_into.glob(names) if file and part.sorted_into else ()
-    for places in ([file] if file else [], sorted_into):
-        found = [place for place in places if _is_of(part, place)]
-        if len(found) == 1:  # of several nobody knows which it is
-            with suppress(OSError):
-                return found[0].read_bytes()
-    raise UserError(
-        f"the photograph '{part.answer['file']}' is no longer kept; send it again, and correct "
-        "what is decided then."
-    )
+    contents = set()
+    for place in _places(part):
+        with suppress(OSError):
+            if _is_of(part, place):
+                contents.add(place.read_bytes())
+    if len(contents) > 1:
+        raise UserError(
+            f"of the photograph '{name}' several lie in '{part.sorted_into}', and nothing tells "
+            "which it is; send the right one, and correct what is decided then."
+        )
+    if not contents:
+        raise UserError(
+            f"the photograph '{name}' is no longer kept; send it again, and correct what is "
+            "decided then."
+        )
+    return contents.pop()
+
+
+def _places(part: Part) -> list[Path]:
+    """Where a part's photograph may lie: where it was, or if not there, sorted as ``sort_file``."""
+    file, folder = part.file, part.sorted_into
+    if file is None or folder is None or _is_of(part, file):
+        return [file] if file else []
+    names = re.compile(rf"{re.escape(file.stem)}(-\d+)?{re.escape(file.suffix)}")
+    with suppress(OSError):
+        return [place for place in folder.iterdir() if names.fullmatch(place.name)]
+    return []
 
 
 def _is_of(part: Part, place: Path) -> bool:

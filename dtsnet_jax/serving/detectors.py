@@ -48,16 +48,12 @@ class ServedDetectors:
         self._file = out / LIMITS_FILE
         self._kept = read_json(self._file, _LIMITS_FORM) or {}
         for name, rates in self._kept.items():
-            alarms = rates["false_alarms"] if false_alarms is None else false_alarms
-            looked_at = review
-            if review is None:
-                looked_at = rates["review"] and max(rates["review"], alarms)
             try:
-                check_rates(alarms, looked_at)
+                check_rates(**rates)
             except UserError as error:
-                raise UserError(f"{error} '{self._file}' keeps {rates}; remove it.") from error
+                raise UserError(f"'{self._file}' is damaged, {error} Remove it.") from error
             if name in self._choices:
-                chosen = {"false_alarms": alarms, "review": looked_at}
+                chosen = _given_or_kept(false_alarms, review, **rates)
                 self._choices[name] = self._choices[name]._replace(**chosen)
         self._loaded: OrderedDict[str, Detector] = OrderedDict()
         self._lock = Lock()  # of what is loaded and chosen, never held for long
@@ -121,3 +117,16 @@ class ServedDetectors:
             if name in self._loaded:
                 self._loaded[name] = detector
         return detector
+
+
+def _given_or_kept(
+    given_alarms: float | None, given_review: float | None, *, false_alarms: float, review: float
+) -> dict[str, float]:
+    """The rates that are given; of those that are not the kept ones, as far as both go together."""
+    if given_alarms is not None:
+        false_alarms = given_alarms
+    elif given_review:
+        false_alarms = min(false_alarms, given_review)
+    if given_review is None:
+        given_review = review and max(review, false_alarms)
+    return {"false_alarms": false_alarms, "review": given_review}

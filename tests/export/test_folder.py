@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -247,8 +248,20 @@ def test_the_models_own_scores_are_compared_too(tmp_path, monkeypatch):
     monkeypatch.setattr(
         model, "add_image_scores", lambda graph, *more: graph.add("Neg", right(graph, *more))
     )
-    with pytest.raises(UserError, match="scores differ from those of JAX"):
+    with pytest.raises(UserError, match="scores of two random pictures are"):
         export_drawn(tmp_path)
+
+
+def test_products_are_of_whole_float32_while_they_are_compared(tmp_path, monkeypatch):
+    precisions, compare = [], verify.compare
+
+    def spy(*arguments):
+        precisions.append(jax.config.jax_default_matmul_precision)
+        return compare(*arguments)
+
+    monkeypatch.setattr(verify, "compare", spy)
+    export_drawn(tmp_path)
+    assert precisions == ["highest"]  # on GPUs the default is TF32
 
 
 def test_what_cannot_be_exported_is_named_and_nothing_is_left(plain, tmp_path, monkeypatch):

@@ -159,6 +159,8 @@ def test_others_need_the_token(new_app, sent):
 
 def test_pages_of_others_have_no_access(client, sent):
     other = client.post("/predict", files=sent(a=1), headers={"Sec-Fetch-Site": "cross-site"})
+    rebound = client.get("/health", headers={"Host": "evil.example:8000"})
+    assert rebound.status_code == 403
     rebound = client.get("/", headers={"Host": "evil.example:8000"})
     assert other.status_code == rebound.status_code == 403
     page = {"Origin": "http://evil.example"}
@@ -242,8 +244,9 @@ def test_limits_are_changed_and_kept(client, new_app, run, sent, tmp_path):
     assert answer["decision"] == expected.decide(answer["score"])
     with TestClient(new_app(), base_url=URL) as again:
         assert again.get("/detectors/left").json() == after
-    given = ServedDetectors(run, tmp_path, category="left", review=0.6)["left"]
-    assert (given.false_alarms, given.review) == (0.2, 0.6)  # the other one is kept
+    for review, both in ((0.6, (0.2, 0.6)), (0.1, (0.1, 0.1)), (0.0, (0.2, 0.0))):
+        given = ServedDetectors(run, tmp_path, category="left", review=review)["left"]
+        assert (given.false_alarms, given.review) == both  # the other one is kept
     wrong = client.put("/detectors/left/limits", json={"false_alarms": 0.2, "review": 0.1})
     assert wrong.status_code == 422 and "review" in wrong.json()["error"]
 

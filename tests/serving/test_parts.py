@@ -72,24 +72,30 @@ def test_what_could_not_be_scored_is_not_learned_from(new_app, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def sorted_part(tmp_path, *names):
-    """A part that a line has sorted, beside others of the same size and time."""
-    for name in names:
+@pytest.mark.parametrize(
+    ("sorted_as", "kept"),
+    [
+        ({"a-1.bmp": b"other", "a-1-2.bmp": b"right", "a.bmp": b"other"}, None),
+        ({"a-1-2.bmp": b"right", "a-12.bmp": b"other", "a.bmp": b"other"}, b"right"),
+        ({"a-1.bmp": b"right", "a-1-2.bmp": b"right"}, b"right"),  # the same, sent twice
+        ({"a-12.bmp": b"other"}, None),
+    ],
+)
+def test_of_sorted_photographs_the_one_of_that_name_is_corrected(tmp_path, sorted_as, kept):
+    for name, content in sorted_as.items():  # of the same size and time, as cameras make them
         file = tmp_path / "NG" / name
         file.parent.mkdir(exist_ok=True)
-        file.write_bytes(name.encode().ljust(20))
+        file.write_bytes(content)
         os.utime(file, ns=(10**9, 10**9))
-    answer = {"file": "b.bmp", "detector": "left", "error": None, "score": 1.0, "decision": "NG"}
-    answer |= {"bytes": 20, "modified": 10**9}
-    return Part(0, answer, tmp_path / "b.bmp", None, sorted_into=tmp_path / "NG")
-
-
-def test_the_photograph_that_was_sorted_is_the_one_of_that_name(tmp_path):
-    Corrections(tmp_path / "out").mark(sorted_part(tmp_path, "a.bmp", "b-2.bmp"), "good")
-    (kept,) = (tmp_path / "out" / "corrections").iterdir()
-    assert kept.read_bytes() == b"b-2.bmp".ljust(20)
-    with pytest.raises(UserError, match="no longer kept"):
-        Corrections(tmp_path / "out").mark(sorted_part(tmp_path, "b-2.bmp", "b-3.bmp"), "good")
+    answer = ANSWER | {"file": "a-1.bmp", "bytes": 5, "modified": 10**9}
+    part = Part(0, answer, tmp_path / "a-1.bmp", None, sorted_into=tmp_path / "NG")
+    corrections, photographs = Corrections(tmp_path / "out"), tmp_path / "out" / "corrections"
+    if kept is None:
+        with pytest.raises(UserError, match=r"several lie in|no longer kept"):
+            corrections.mark(part, "good")
+    else:
+        corrections.mark(part, "good")
+        assert [file.read_bytes() for file in photographs.iterdir()] == [kept]
 
 
 def test_a_photograph_is_corrected_for_each_detector(new_app, sent, tmp_path):
