@@ -102,8 +102,8 @@ def unit(maps: np.ndarray, valid: np.ndarray | None) -> float:
     spread = float(maps.max(axis=(1, 2)).std()) if len(maps) else 0.0
     if not 0 < spread < float("inf"):
         raise UserError(
-            f"the {len(maps)} good images that set the scale of detector 'student+knn' all have "
-            "the same score, expected two or more that differ; add good images, or set "
-            "--config.detector=student."
+            f"the {len(maps)} good images or tiles that set the scale of detector 'student+knn' "
+            "all have the same score, expected two or more that differ; add good images, look at "
+            "more of them (data.region), or set --config.detector=student."
         )
     return spread

@@ -622,7 +622,7 @@ def find_photographs(sources: list[str]) -> list[Path]:
             named = map(Path, sorted(glob.glob(source, recursive=True)))  # noqa: PTH207
             images = [one for one in named if one.suffix.lower() in SUFFIXES and one.is_file()]
             if not images:
-                raise InputError(f"'{source}' is no file, no folder and no pattern of images.")
+                raise InputError(f"'{source}' names no image; give files, folders or patterns.")
             found += sorted(images, key=as_people_count)
     return list(dict.fromkeys(found))
 

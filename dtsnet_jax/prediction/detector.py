@@ -198,8 +198,9 @@ class Detector:
         calibration, limits = self.calibration, self.limits
         if not np.isfinite([scored.score, *scored.features]).all():
             raise UserError(
-                "the detector's score of a photograph is not finite, so its weights are not those "
-                "of a training that went well; train it again, or bring back its file."
+                f"the detector of '{self.category}' gives {photograph.file or 'a photograph'} the "
+                f"score {scored.score}, expected a finite one: its weights are not those of a "
+                "training that went well; train it again, or bring back its file."
             )
         p_value = unusual = None
         if len(calibration.scores):

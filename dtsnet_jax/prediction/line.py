@@ -91,7 +91,7 @@ class Line:
         """Scores those of the photographs that have not been scored; returns when all is written.
 
         Raises:
-          UserError: the detector of a photograph cannot be loaded.
+          UserError: the detector of a photograph cannot be loaded, or its scores are not finite.
           OSError: the disk is full or may not be written to.
         """
         self._bar.total = self._bar.n + len(paths)

@@ -7,9 +7,10 @@ anywhere by itself.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -199,6 +200,7 @@ def choose_detectors(
     seed: int | None = None,
     false_alarms: float | None = None,
     review: float | None = None,
+    kept: Mapping[str, dict[str, float]] = MappingProxyType({}),
 ) -> dict[str, Choice]:
     """Chooses a detector for every category of a run.
 
@@ -209,6 +211,7 @@ def choose_detectors(
       false_alarms: share of good parts that may be called NG; the run's unless given.
       review: share of good parts that may be called NG or review, 0 for no review; the run's
         unless given, but no less than ``false_alarms``.
+      kept: both rates of some categories, which take the place of the run's.
 
     Raises:
       UserError: there is none, or none of the category or seed, or the rates cannot be.
@@ -225,7 +228,7 @@ def choose_detectors(
         first = next((one for one in settings.get("seeds", ()) if one in seeds), min(seeds))
         file = seeds[first if seed is None else seed]
         header = _read_header(file)
-        rates = settings.get("threshold") or header["config"]["threshold"]
+        rates = kept.get(name) or settings.get("threshold") or header["config"]["threshold"]
         alarms = rates["false_alarms"] if false_alarms is None else false_alarms
         looked_at = review
         if review is None:

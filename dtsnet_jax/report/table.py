@@ -68,7 +68,8 @@ def notes(report: dict) -> list[str]:
     """What has to be said beside a run's figures.
 
     A line for every category and seed whose weights have not reached their last step, for every
-    category that was trained for a short time, and for every note on the test images of one.
+    category that was trained for a short time or whose metrics still move, and for every note on
+    the test images of one.
     """
     categories = report["categories"].items()
     of_images = {f"{name}: {line}": None for name, c in categories for line in c["notes"]}
@@ -76,7 +77,7 @@ def notes(report: dict) -> list[str]:
 
 
 def _short(report: dict) -> list[str]:
-    """Where a longer training may give better weights, or another one others.
+    """Where a longer training may give better weights, and where the last ones are chance.
 
     The loss does not tell: it falls by about the same part in every last fifth, however long the
     training is. What tells is the number of image visits, and metrics that still move.
@@ -87,23 +88,22 @@ def _short(report: dict) -> list[str]:
         visits = seeds[0]["last_step"] * train["batch_size"] * train["accumulate"]
         if not visits:
             continue  # nothing is trained
-        moves = [(*_last_move(seed), seed["seed"]) for seed in seeds]
-        move, between, seed = max(moves, key=lambda one: abs(one[0]))
-        between += f" (seed {seed})" if len(seeds) > 1 else ""
-        if move > MOVING:
+        moves = sorted(map(_last_move, seeds))
+        (fall, falls), (rise, rises) = moves[0], moves[-1]
+        if rise > MOVING:
             lines.append(
-                f"{category}: TRAINING MAY BE TOO SHORT: I-AUROC rose by {100 * move:.1f} points "
-                f"{between}"
-            )
-        elif move < -MOVING:
-            lines.append(
-                f"{category}: NOT SETTLED: I-AUROC fell by {-100 * move:.1f} points {between}; "
-                "it swings, or learns to answer for defects too"
+                f"{category}: TRAINING MAY BE TOO SHORT: I-AUROC rose by {100 * rise:.1f} points "
+                f"{rises}"
             )
         elif visits < ENOUGH_VISITS:
             lines.append(
                 f"{category}: TRAINING MAY BE TOO SHORT: {visits:,} image visits; where defects "
                 f"are hard to see, results rise until {ENOUGH_VISITS:,} and beyond"
+            )
+        if fall < -MOVING:
+            lines.append(
+                f"{category}: NOT SETTLED: I-AUROC fell by {-100 * fall:.1f} points {falls}; it "
+                "swings, or the student learns to answer for defects too: a longer training tells"
             )
     return lines
 
@@ -122,7 +122,7 @@ def _last_move(seed: dict) -> tuple[float, str]:
     if not before:
         return 0.0, ""
     move = last["image_auroc"] - before[-1]["image_auroc"]
-    return move, f"from epoch {before[-1]['epoch']} to {last['epoch']}"
+    return move, f"from epoch {before[-1]['epoch']} to {last['epoch']} (seed {seed['seed']})"
 
 
 def _unfinished(report: dict) -> list[str]:

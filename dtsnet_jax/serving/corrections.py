@@ -44,8 +44,8 @@ class Corrections:
         answer = part.answer
         if answer["error"]:
             raise UserError(
-                f"'{answer['file']}' could not be scored, so nothing can be learned from it "
-                f"({answer['error']})"
+                f"'{answer['file']}' could not be scored ({answer['error']}), so nothing can be "
+                "learned from it; send a photograph that can be."
             )
         content = _read_photograph(part)
         image = _name(answer["file"], content)
@@ -103,8 +103,7 @@ def _read_photograph(part: Part) -> bytes:
     contents = set()
     for place in _places(part):
         with suppress(OSError):
-            if _is_of(part, place):
-                contents.add(place.read_bytes())
+            contents.add(place.read_bytes())
     if len(contents) > 1:
         raise UserError(
             f"of the photograph '{name}' several lie in '{part.sorted_into}', and nothing tells "
@@ -119,13 +118,16 @@ def _read_photograph(part: Part) -> bytes:
 
 
 def _places(part: Part) -> list[Path]:
-    """Where a part's photograph may lie: where it was, or if not there, sorted as ``sort_file``."""
+    """Where a part's photograph lies: where it was, or if not there, sorted as ``sort_file``."""
     file, folder = part.file, part.sorted_into
-    if file is None or folder is None or _is_of(part, file):
+    if file is None or _is_of(part, file):
         return [file] if file else []
+    if folder is None:
+        return []
     names = re.compile(rf"{re.escape(file.stem)}(-\d+)?{re.escape(file.suffix)}")
     with suppress(OSError):
-        return [place for place in folder.iterdir() if names.fullmatch(place.name)]
+        of_name = (place for place in folder.iterdir() if names.fullmatch(place.name))
+        return [place for place in of_name if _is_of(part, place)]
     return []
 
 

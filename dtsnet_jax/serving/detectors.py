@@ -41,20 +41,16 @@ class ServedDetectors:
         Raises:
           UserError: there are none, or the file of limits is damaged.
         """
+        self._file = out / LIMITS_FILE
+        self._kept = _read_rates(self._file)
         self._choices = choose_detectors(
-            workdir, category=category, false_alarms=false_alarms, review=review
+            workdir,
+            category=category,
+            false_alarms=false_alarms,
+            review=review,
+            kept=self._kept,
         )
         self.names = tuple(self._choices)
-        self._file = out / LIMITS_FILE
-        self._kept = read_json(self._file, _LIMITS_FORM) or {}
-        for name, rates in self._kept.items():
-            try:
-                check_rates(**rates)
-            except UserError as error:
-                raise UserError(f"'{self._file}' is damaged, {error} Remove it.") from error
-            if name in self._choices:
-                chosen = _given_or_kept(false_alarms, review, **rates)
-                self._choices[name] = self._choices[name]._replace(**chosen)
         self._loaded: OrderedDict[str, Detector] = OrderedDict()
         self._lock = Lock()  # of what is loaded and chosen, never held for long
         self._loading = {name: Lock() for name in self.names}
@@ -119,14 +115,18 @@ class ServedDetectors:
         return detector
 
 
-def _given_or_kept(
-    given_alarms: float | None, given_review: float | None, *, false_alarms: float, review: float
-) -> dict[str, float]:
-    """The rates that are given; of those that are not the kept ones, as far as both go together."""
-    if given_alarms is not None:
-        false_alarms = given_alarms
-    elif given_review:
-        false_alarms = min(false_alarms, given_review)
-    if given_review is None:
-        given_review = review and max(review, false_alarms)
-    return {"false_alarms": false_alarms, "review": given_review}
+def _read_rates(file: Path) -> dict[str, dict[str, float]]:
+    """The rates that a file of limits keeps, by category; {} where there is none.
+
+    Raises:
+      UserError: it is damaged.
+    """
+    kept = read_json(file, _LIMITS_FORM) or {}
+    for name, rates in kept.items():
+        try:
+            check_rates(**rates)
+        except UserError as error:
+            raise UserError(
+                f"'{file}' cannot be used, of '{name}' {error} Mend or remove that entry."
+            ) from error
+    return kept

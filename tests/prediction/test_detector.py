@@ -196,7 +196,7 @@ def test_weights_that_overflow_are_told(trained, tmp_path):
         about = file.metadata()
     arrays = load_file(source)
     save_file(arrays | {KERNEL: np.full_like(arrays[KERNEL], 1e38)}, path, about)
-    with pytest.raises(UserError, match="not finite"):
+    with pytest.raises(UserError, match="score nan, expected a finite one"):
         Detector.load(path)(photograph(0))
 
 

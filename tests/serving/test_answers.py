@@ -11,6 +11,7 @@ from PIL import Image
 
 from data.files import MemoryFile
 from dtsnet_jax import Detector
+from dtsnet_jax.errors import UserError
 from dtsnet_jax.jobs.train import train
 from dtsnet_jax.prediction.limits import find_limits
 from dtsnet_jax.serving import detectors as detectors_module
@@ -155,6 +156,7 @@ def test_others_need_the_token(new_app, sent):
             assert post(headers={"Authorization": wrong.encode()}).status_code == 401
         assert client.get("/").status_code == 401 and client.get("/health").status_code == 200
         assert client.get("/health").json()["detectors"] == []
+        assert client.get("/metrics").status_code == 401
 
 
 def test_pages_of_others_have_no_access(client, sent):
@@ -244,9 +246,15 @@ def test_limits_are_changed_and_kept(client, new_app, run, sent, tmp_path):
     assert answer["decision"] == expected.decide(answer["score"])
     with TestClient(new_app(), base_url=URL) as again:
         assert again.get("/detectors/left").json() == after
-    for review, both in ((0.6, (0.2, 0.6)), (0.1, (0.1, 0.1)), (0.0, (0.2, 0.0))):
-        given = ServedDetectors(run, tmp_path, category="left", review=review)["left"]
-        assert (given.false_alarms, given.review) == both  # the other one is kept
+    for given, both in (
+        ({"review": 0.6}, (0.2, 0.6)),  # the other one is kept
+        ({"review": 0.0}, (0.2, 0.0)),
+        ({"false_alarms": 0.6}, (0.6, 0.6)),
+    ):
+        served = ServedDetectors(run, tmp_path, category="left", **given)["left"]
+        assert (served.false_alarms, served.review) == both
+    with pytest.raises(UserError, match=r"review is 0\.1, .* false_alarms=0\.2"):
+        ServedDetectors(run, tmp_path, category="left", review=0.1)
     wrong = client.put("/detectors/left/limits", json={"false_alarms": 0.2, "review": 0.1})
     assert wrong.status_code == 422 and "review" in wrong.json()["error"]
 
