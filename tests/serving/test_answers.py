@@ -253,7 +253,7 @@ def test_limits_are_changed_and_kept(client, new_app, run, sent, tmp_path):
     ):
         served = ServedDetectors(run, tmp_path, category="left", **given)["left"]
         assert (served.false_alarms, served.review) == both
-    with pytest.raises(UserError, match=r"review is 0\.1, .* false_alarms=0\.2"):
+    with pytest.raises(UserError, match=r"review is 0\.1, .*\.false_alarms=0\.2"):
         ServedDetectors(run, tmp_path, category="left", review=0.1)
     wrong = client.put("/detectors/left/limits", json={"false_alarms": 0.2, "review": 0.1})
     assert wrong.status_code == 422 and "review" in wrong.json()["error"]
