@@ -6,7 +6,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from PIL import Image
 
 from dtsnet_jax.config import image_shape
@@ -107,7 +106,7 @@ def compare(folder: Path, detector: Detector, photographs: Photographs, source: 
         maps.append((np.abs(found.map - expected.map).max(), expected.map.max()))
         scores.append((abs(found.score - expected.score), expected.score))
     if "scores" in exported.about["model"]["outputs"]:
-        _check_scores_of_model(folder, exported.about)
+        _check_scores_of_model(exported)
     verified = {"images": len(photographs), "source": source}
     for name, pairs in (("maps", maps), ("scores", scores)):
         differences, values = np.array(pairs, np.float64).T
@@ -123,14 +122,12 @@ def compare(folder: Path, detector: Detector, photographs: Photographs, source: 
     return verified
 
 
-def _check_scores_of_model(folder: Path, about: dict) -> None:
+def _check_scores_of_model(exported: infer.Detector) -> None:
     """Refuses scores of the model that are not those of its maps; ``infer`` makes its own."""
+    about = exported.about
     size = (about["pixels"]["height"], about["pixels"]["width"], 3)
     images = np.random.default_rng(0).integers(0, 256, (2, *size), np.uint8)
-    session = onnxruntime.InferenceSession(
-        folder / "model.onnx", providers=["CPUExecutionProvider"]
-    )
-    maps, found = session.run(["maps", "scores"], {"images": images})
+    maps, found = exported._session.run(["maps", "scores"], {"images": images})
     expected = [infer.mean_of_largest(one.ravel(), about["top_share"], None) for one in maps]
     if not np.allclose(found, expected, rtol=TOLERANCE, atol=0):
         raise UserError(

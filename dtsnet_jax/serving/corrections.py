@@ -38,7 +38,7 @@ class Corrections:
 
         Raises:
           UserError: it could not be scored, its photograph is no longer there, or the table is not
-        one of these.
+            one of these.
           OSError: the disk is full or may not be written to.
         """
         answer = part.answer
