@@ -1,7 +1,9 @@
 """Every kind of file that users give: valid ones to begin with, how they change, who reads them."""
 
+import shutil
 import zlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -150,6 +152,35 @@ def _read_detector(path: Path, _: Path) -> None:
         Detector.load(path)
 
 
+@cache
+def _state_shapes():
+    from dtsnet_jax.detectors.learner import build_programs
+    from dtsnet_jax.weights.teacher import load_teacher
+    from tests.helpers import small_config
+
+    config = small_config("")
+    teacher = load_teacher(config.encoder.name, config.encoder.weights)
+    return build_programs(config, teacher).abstract_state()
+
+
+def _checkpoint(name: str) -> Kind:
+    """One of the files of a checkpoint's weights."""
+
+    def read(path: Path, run: Path) -> None:
+        from dtsnet_jax.training.checkpoints import load_weights
+
+        (whole,) = (run / "student+knn" / CHECKPOINTS).iterdir()
+        damaged = path.with_suffix(".d") / whole.name
+        shutil.copytree(whole, damaged, dirs_exist_ok=True)
+        (file,) = (damaged / "weights").glob(name)
+        file.write_bytes(path.read_bytes())
+        load_weights(damaged.parent, int(damaged.name), _state_shapes())
+
+    files = seeds.of_run(f"{CHECKPOINTS}/*/weights/{name}")
+    return Kind("checkpoint", files, mutations.bytes_of, read, True)
+
+
+CHECKPOINTS = "parts/seed-111/checkpoints"
 _DETECTOR = seeds.of_run("parts/seed-111/detector.safetensors")
 _LINES = seeds.of_run("parts/seed-111/metrics.jsonl")
 KINDS = {
@@ -198,4 +229,7 @@ KINDS = {
         "bank.npz", seeds.of_run("parts/seed-111/bank.npz"), mutations.bytes_of, _read_bank, True
     ),
     "detector": Kind("d.safetensors", _DETECTOR, mutations.safetensors_of, _read_detector, True),
+    "checkpoint-tree": _checkpoint("_METADATA"),
+    "checkpoint-index": _checkpoint("manifest.ocdbt"),
+    "checkpoint-data": _checkpoint("ocdbt.process_0/d/*"),
 }

@@ -124,11 +124,11 @@ def table(run: Path) -> list[bytes]:
 
 
 def of_run(name: str) -> Callable[[Path], list[bytes]]:
-    """A file of the runs that ``prepare`` has trained."""
+    """The files of a name or pattern in the runs that ``prepare`` has trained."""
 
     def seeds(run: Path) -> list[bytes]:
-        files = (run / detector / name for detector in DETECTORS)
-        return [file.read_bytes() for file in files if file.is_file()]
+        files = (file for detector in DETECTORS for file in (run / detector).glob(name))
+        return [file.read_bytes() for file in files]
 
     return seeds
 

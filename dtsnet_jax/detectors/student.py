@@ -82,7 +82,7 @@ class StudentLearner:
             )
         try:
             weights = load_weights(directory, step, self.programs.abstract_state())
-        except (OSError, ValueError):
+        except UserError:
             if from_first(lambda: newest_step(directory)) == step:
                 raise
             return self.load(images, run, scoring)  # a training beside us has replaced it

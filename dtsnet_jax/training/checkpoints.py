@@ -5,6 +5,7 @@ does not read the optimiser's state. Orbax writes it under a temporary name and 
 newest directory whose name is a number is whole.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,9 +81,11 @@ def load_state(directory: Path, step: int, like: TrainState) -> TrainState:
       directory: holds one folder a checkpoint.
       step: which one.
       like: shapes, dtypes and places of the arrays.
+
+    Raises:
+      UserError: it is gone, or damaged so that it cannot be read. Changed bits may go unnoticed.
     """
-    wanted = {"weights": _weights(like), "rest": _rest(like)}
-    loaded = ocp.load_checkpointables(directory.resolve() / str(step), wanted)
+    loaded = _load(directory / str(step), {"weights": _weights(like), "rest": _rest(like)})
     scoring, rest = _pair(loaded["weights"]), loaded["rest"]
     trained, average = scoring, None
     if like.average is not None:
@@ -92,8 +95,21 @@ def load_state(directory: Path, step: int, like: TrainState) -> TrainState:
 
 def load_weights(directory: Path, step: int, like: TrainState) -> tuple[PyTree, PyTree]:
     """Loads the parameters and batch statistics that score, see ``load_state``."""
-    wanted = {"weights": _weights(like)}
-    return _pair(ocp.load_checkpointables(directory.resolve() / str(step), wanted)["weights"])
+    return _pair(_load(directory / str(step), {"weights": _weights(like)})["weights"])
+
+
+def _load(path: Path, wanted: dict[str, PyTree]) -> dict[str, PyTree]:
+    try:
+        return ocp.load_checkpointables(path.resolve(), wanted)
+    except (OSError, ValueError, LookupError, RuntimeError) as error:
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of each other array's traceback
+        reason: BaseException = error  # Orbax says only that none of its handlers could read it
+        while cause := reason.__cause__ or reason.__context__:
+            reason = cause
+        raise UserError(
+            f"checkpoint '{path}' cannot be read ({first_line(reason)}); if it is damaged, delete "
+            "this folder: the same command then goes on from an older one or from the beginning."
+        ) from error
 
 
 def _weights(state: TrainState) -> dict[str, PyTree]:

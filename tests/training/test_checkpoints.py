@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from dtsnet_jax.errors import UserError
 from dtsnet_jax.training.checkpoints import Checkpoints, load_state, load_weights
 from dtsnet_jax.training.step import TrainState
 from tests.helpers import assert_same_state
@@ -24,3 +25,16 @@ def test_a_state_is_given_back_and_its_scoring_weights_alone(tmp_path, average):
     assert_same_state(load_state(tmp_path, 7, like), state)
     assert_same_state(load_weights(tmp_path, 7, like), state.scoring)
     assert state.scoring == (average or (state.params, state.batch_stats))
+
+
+@pytest.mark.parametrize("name", ["_METADATA", "manifest.ocdbt", "d/*"])
+@pytest.mark.parametrize("kept", [0, 30])
+def test_what_cannot_be_read_is_named(tmp_path, name, kept):
+    state = TrainState(jnp.int32(7), tree(1.0), tree(2.0), tree(3.0))
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        checkpoints.save(7, state)
+    (damaged,) = (tmp_path / "7" / "weights").glob(name)
+    damaged.write_bytes(damaged.read_bytes()[:kept])
+    for load in (load_state, load_weights):
+        with pytest.raises(UserError, match=rf"'{tmp_path / '7'}' cannot be read \(.+\); .*delete"):
+            load(tmp_path, 7, state)
