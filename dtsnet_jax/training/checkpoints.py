@@ -1,15 +1,19 @@
 """Saving and loading what training has come to; the only file that knows Orbax.
 
-A checkpoint is the directory 'STEP' with two parts, 'weights' and 'rest', so that what only scores
-does not read the optimiser's state. Orbax writes it under a temporary name and renames it, so the
-newest directory whose name is a number is whole.
+A checkpoint is the directory 'STEP' with the parts 'weights' and 'rest', so that what only scores
+does not read the optimiser's state, and their 'checksums', since Orbax keeps none of the numbers.
+Orbax writes it under a temporary name and renames it, so the newest directory whose name is a
+number is whole.
 """
 
 import logging
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import jax
+import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from dtsnet_jax.errors import UserError, first_line
@@ -60,9 +64,11 @@ class Checkpoints:
         The arrays are copied before this returns, so the state may be donated at once.
         """
         if step not in self._steps():
+            parts = {"weights": _weights(state), "rest": _rest(state)}
+            checksums = {name: _checksum(part) for name, part in parts.items()}
             with self._writing():
                 self._checkpointer.save_checkpointables_async(
-                    step, {"weights": _weights(state), "rest": _rest(state)}
+                    step, parts | {"checksums": checksums}
                 )
 
     def wait(self) -> None:
@@ -83,7 +89,7 @@ def load_state(directory: Path, step: int, like: TrainState) -> TrainState:
       like: shapes, dtypes and places of the arrays.
 
     Raises:
-      UserError: it is gone, or damaged so that it cannot be read. Changed bits may go unnoticed.
+      UserError: it is gone, or damaged.
     """
     loaded = _load(directory / str(step), {"weights": _weights(like), "rest": _rest(like)})
     scoring, rest = _pair(loaded["weights"]), loaded["rest"]
@@ -99,8 +105,16 @@ def load_weights(directory: Path, step: int, like: TrainState) -> tuple[PyTree, 
 
 
 def _load(path: Path, wanted: dict[str, PyTree]) -> dict[str, PyTree]:
+    path = path.resolve()
     try:
-        return ocp.load_checkpointables(path.resolve(), wanted)
+        with_checksums = (path / "checksums").is_dir()  # earlier ones have none
+        extra = {"checksums": None} if with_checksums else {}
+        loaded = ocp.load_checkpointables(path, wanted | extra)
+        checksums = loaded.pop("checksums", {})
+        for name in loaded.keys() & checksums.keys():
+            if _checksum(loaded[name]) != checksums[name]:
+                raise ValueError(f"its {name} are not what was written")
+        return loaded
     except (OSError, ValueError, LookupError, RuntimeError) as error:
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of each other array's traceback
         reason: BaseException = error  # Orbax says only that none of its handlers could read it
@@ -110,6 +124,14 @@ def _load(path: Path, wanted: dict[str, PyTree]) -> dict[str, PyTree]:
             f"checkpoint '{path}' cannot be read ({first_line(reason)}); if it is damaged, delete "
             "this folder: the same command then goes on from an older one or from the beginning."
         ) from error
+
+
+def _checksum(part: PyTree) -> int:
+    """The CRC-32 of a part's numbers."""
+    checksum = 0
+    for array in jax.tree.leaves(jax.device_get(part)):
+        checksum = zlib.crc32(np.ascontiguousarray(array).view(np.uint8), checksum)
+    return checksum
 
 
 def _weights(state: TrainState) -> dict[str, PyTree]:

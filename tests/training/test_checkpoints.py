@@ -1,5 +1,7 @@
 """Checkpoints give back what was saved, with averages and without."""
 
+import shutil
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -38,3 +40,25 @@ def test_what_cannot_be_read_is_named(tmp_path, name, kept):
     for load in (load_state, load_weights):
         with pytest.raises(UserError, match=rf"'{tmp_path / '7'}' cannot be read \(.+\); .*delete"):
             load(tmp_path, 7, state)
+
+
+def test_other_numbers_than_were_written_are_refused(tmp_path):
+    """As bits on a disk change; Orbax itself reads them as other weights."""
+    state = TrainState(jnp.int32(7), tree(1.0), tree(2.0), tree(3.0))
+    other = TrainState(jnp.int32(7), tree(1.5), tree(2.0), tree(3.0))
+    for name, saved in (("one", state), ("two", other)):
+        with Checkpoints(tmp_path / name, keep=1) as checkpoints:
+            checkpoints.save(7, saved)
+    shutil.rmtree(tmp_path / "one" / "7" / "weights")
+    (tmp_path / "two" / "7" / "weights").rename(tmp_path / "one" / "7" / "weights")
+    for load in (load_state, load_weights):
+        with pytest.raises(UserError, match="its weights are not what was written"):
+            load(tmp_path / "one", 7, state)
+
+
+def test_a_checkpoint_of_earlier_versions_has_no_checksums(tmp_path):
+    state = TrainState(jnp.int32(7), tree(1.0), tree(2.0), tree(3.0))
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        checkpoints.save(7, state)
+    shutil.rmtree(tmp_path / "7" / "checksums")
+    assert_same_state(load_state(tmp_path, 7, state), state)
