@@ -163,20 +163,29 @@ def _state_shapes():
     return build_programs(config, teacher).abstract_state()
 
 
+@cache
+def _weights(checkpoint: Path) -> list[np.ndarray]:
+    import jax
+
+    from dtsnet_jax.training.checkpoints import load_weights
+
+    weights = load_weights(checkpoint.parent, int(checkpoint.name), _state_shapes())
+    return jax.tree.leaves(weights)
+
+
 def _checkpoint(name: str) -> Kind:
-    """One of the files of a checkpoint's weights."""
+    """One of the files of a checkpoint that those who score read."""
 
     def read(path: Path, run: Path) -> None:
-        from dtsnet_jax.training.checkpoints import load_weights
-
         (whole,) = (run / "student+knn" / CHECKPOINTS).iterdir()
         damaged = path.with_suffix(".d") / whole.name
         shutil.copytree(whole, damaged, dirs_exist_ok=True)
-        (file,) = (damaged / "weights").glob(name)
+        (file,) = damaged.glob(name)
         file.write_bytes(path.read_bytes())
-        load_weights(damaged.parent, int(damaged.name), _state_shapes())
+        found = _weights.__wrapped__(damaged)
+        assert all(map(np.array_equal, found, _weights(whole))), "other weights than were written"
 
-    files = seeds.of_run(f"{CHECKPOINTS}/*/weights/{name}")
+    files = seeds.of_run(f"{CHECKPOINTS}/*/{name}")
     return Kind("checkpoint", files, mutations.bytes_of, read, True)
 
 
@@ -229,7 +238,8 @@ KINDS = {
         "bank.npz", seeds.of_run("parts/seed-111/bank.npz"), mutations.bytes_of, _read_bank, True
     ),
     "detector": Kind("d.safetensors", _DETECTOR, mutations.safetensors_of, _read_detector, True),
-    "checkpoint-tree": _checkpoint("_METADATA"),
-    "checkpoint-index": _checkpoint("manifest.ocdbt"),
-    "checkpoint-data": _checkpoint("ocdbt.process_0/d/*"),
+    "checkpoint-tree": _checkpoint("weights/_METADATA"),
+    "checkpoint-index": _checkpoint("weights/manifest.ocdbt"),
+    "checkpoint-sums": _checkpoint("checksums/_METADATA"),
+    "checkpoint-data": _checkpoint("weights/ocdbt.process_0/d/*"),
 }

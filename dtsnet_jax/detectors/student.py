@@ -12,7 +12,7 @@ from dtsnet_jax.devices.processes import from_first
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.evaluation.scoring import ScoringOptions, jitted_score_map
 from dtsnet_jax.inputs.category import CategoryImages
-from dtsnet_jax.seed_run import SeedRun, newest_step
+from dtsnet_jax.seed_run import ADVICE, SeedRun, newest_step
 from dtsnet_jax.training.programs import Programs
 from dtsnet_jax.training.schedule import Length, Schedule
 from dtsnet_jax.training.step import PyTree, TrainState
@@ -68,7 +68,7 @@ class StudentLearner:
 
     def load(self, images: CategoryImages, run: SeedRun, scoring: ScoringOptions) -> Fitted:
         """Loads the weights that the protocol names."""
-        from dtsnet_jax.training.checkpoints import load_weights
+        from dtsnet_jax.training.checkpoints import GO_ON, load_weights
         from dtsnet_jax.training.records import read_records
 
         trained_to = run.trained_step or 0  # before the weights, which may move on meanwhile
@@ -80,8 +80,10 @@ class StudentLearner:
                 f"'{directory}' holds no complete checkpoint; train it first with --job=train and "
                 "the same --workdir."
             )
+        advice = ADVICE if chosen else GO_ON  # no training makes the best state again
         try:
-            weights = load_weights(directory, step, self.programs.abstract_state())
+            like = self.programs.abstract_state()
+            weights = load_weights(directory, step, like, advice=advice)
         except UserError:
             if from_first(lambda: newest_step(directory)) == step:
                 raise

@@ -16,8 +16,12 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
+from dtsnet_jax.devices.processes import from_first, together
 from dtsnet_jax.errors import UserError, first_line
 from dtsnet_jax.training.step import PyTree, TrainState
+
+GO_ON = "delete this folder, and --job=train goes on from an older one or from the beginning"
+_NOT_THE_FILE = (MemoryError, PermissionError, jax.errors.JaxRuntimeError)
 
 
 class Checkpoints:
@@ -61,12 +65,12 @@ class Checkpoints:
     def save(self, step: int, state: TrainState) -> None:
         """Begins to save ``state``; a checkpoint of the same step is left as it is.
 
-        The arrays are copied before this returns, so the state may be donated at once.
+        Waits for the state, takes its checksums and copies it, so it may be donated at once.
         """
         if step not in self._steps():
             parts = {"weights": _weights(state), "rest": _rest(state)}
             checksums = {name: _checksum(part) for name, part in parts.items()}
-            with self._writing():
+            with self._writing(), _first_replica():
                 self._checkpointer.save_checkpointables_async(
                     step, parts | {"checksums": checksums}
                 )
@@ -81,7 +85,7 @@ class Checkpoints:
 
 
 def load_state(directory: Path, step: int, like: TrainState) -> TrainState:
-    """Loads all of a checkpoint.
+    """Loads all of a checkpoint, on all processes or on none.
 
     Args:
       directory: holds one folder a checkpoint.
@@ -89,9 +93,9 @@ def load_state(directory: Path, step: int, like: TrainState) -> TrainState:
       like: shapes, dtypes and places of the arrays.
 
     Raises:
-      UserError: it is gone, or damaged.
+      UserError: it is gone or damaged.
     """
-    loaded = _load(directory / str(step), {"weights": _weights(like), "rest": _rest(like)})
+    loaded = _load(directory / str(step), {"weights": _weights(like), "rest": _rest(like)}, GO_ON)
     scoring, rest = _pair(loaded["weights"]), loaded["rest"]
     trained, average = scoring, None
     if like.average is not None:
@@ -99,38 +103,70 @@ def load_state(directory: Path, step: int, like: TrainState) -> TrainState:
     return TrainState(rest["step"], *trained, rest["optimizer_state"], average)
 
 
-def load_weights(directory: Path, step: int, like: TrainState) -> tuple[PyTree, PyTree]:
-    """Loads the parameters and batch statistics that score, see ``load_state``."""
-    return _pair(_load(directory / str(step), {"weights": _weights(like)})["weights"])
+def load_weights(
+    directory: Path, step: int, like: TrainState, *, advice: str = GO_ON
+) -> tuple[PyTree, PyTree]:
+    """Loads the parameters and batch statistics that score, see ``load_state``.
+
+    Args:
+      directory, step, like: as there.
+      advice: what to do if it is damaged.
+    """
+    return _pair(_load(directory / str(step), {"weights": _weights(like)}, advice)["weights"])
 
 
-def _load(path: Path, wanted: dict[str, PyTree]) -> dict[str, PyTree]:
-    path = path.resolve()
-    try:
-        with_checksums = (path / "checksums").is_dir()  # earlier ones have none
-        extra = {"checksums": None} if with_checksums else {}
-        loaded = ocp.load_checkpointables(path, wanted | extra)
-        checksums = loaded.pop("checksums", {})
-        for name in loaded.keys() & checksums.keys():
-            if _checksum(loaded[name]) != checksums[name]:
-                raise ValueError(f"its {name} are not what was written")
+def _load(path: Path, wanted: dict[str, PyTree], advice: str) -> dict[str, PyTree]:
+    """Loads parts of a checkpoint and compares them with its checksums."""
+    # Earlier versions wrote none.
+    checksums = {"checksums": None} if from_first((path / "checksums").is_dir) else {}
+
+    def load() -> dict[str, PyTree]:
+        try:
+            with _silent_tasks():
+                loaded = ocp.load_checkpointables(path.resolve(), wanted | checksums)
+            for name in wanted if checksums else ():
+                if _checksum(loaded[name]) != loaded["checksums"][name]:
+                    raise ValueError(f"its {name} are not what was written")
+        except (OSError, ValueError, LookupError, RuntimeError) as error:
+            reason: BaseException = error  # Orbax says only that none of its handlers could read it
+            while cause := reason.__cause__ or reason.__context__:
+                reason = cause
+            if isinstance(reason, _NOT_THE_FILE) or not isinstance(reason, Exception):
+                raise reason from error
+            raise UserError(
+                f"checkpoint '{path}' cannot be read ({type(reason).__name__}: "
+                f"{first_line(reason)}); if it is damaged, {advice}."
+            ) from error
         return loaded
-    except (OSError, ValueError, LookupError, RuntimeError) as error:
-        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of each other array's traceback
-        reason: BaseException = error  # Orbax says only that none of its handlers could read it
-        while cause := reason.__cause__ or reason.__context__:
-            reason = cause
-        raise UserError(
-            f"checkpoint '{path}' cannot be read ({first_line(reason)}); if it is damaged, delete "
-            "this folder: the same command then goes on from an older one or from the beginning."
-        ) from error
+
+    return together(load)
+
+
+def _first_replica() -> ocp.Context:
+    """Writes what checksums are taken of, the first device's arrays, and no share of each one's."""
+    context = ocp.Context()
+    context.array.saving.use_replica_parallel = False
+    return context
+
+
+@contextmanager
+def _silent_tasks() -> Iterator[None]:
+    """Where one array cannot be read, asyncio would print a traceback for each of the others."""
+    logger = logging.getLogger("asyncio")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _checksum(part: PyTree) -> int:
-    """The CRC-32 of a part's numbers."""
+    """The CRC-32 of the bytes of a part's arrays, as the first device has them."""
     checksum = 0
-    for array in jax.tree.leaves(jax.device_get(part)):
-        checksum = zlib.crc32(np.ascontiguousarray(array).view(np.uint8), checksum)
+    for array in jax.tree.leaves(part):
+        numbers = np.asarray(array.addressable_data(0))  # the copy goes with it
+        checksum = zlib.crc32(np.ascontiguousarray(numbers).view(np.uint8), checksum)
     return checksum
 
 

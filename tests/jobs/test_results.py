@@ -14,6 +14,7 @@ from dtsnet_jax.jobs.train import train
 from dtsnet_jax.report.table import METRICS
 from dtsnet_jax.run import Run
 from dtsnet_jax.seed_run import SeedRun
+from dtsnet_jax.training import checkpoints
 from tests.helpers import only_result, seed_run, small_config
 from tests.miniature import save
 from tests.signals import interrupt_after
@@ -128,6 +129,23 @@ def test_a_result_is_kept_until_there_is_a_new_one(own_images, trained_run, monk
         assert report(config, trained_run) == reports
         assert (trained_run / "report.html").read_text().count("data:image/jpeg") == 5
         assert not list(trained_run.rglob("*.partial"))
+
+
+def test_weights_that_a_training_replaces_meanwhile_are_loaded_anew(
+    own_images, trained_run, monkeypatch
+):
+    (newest,) = seed_run(trained_run).checkpoints.iterdir()
+    older = newest.rename(newest.with_name("1"))
+    load = checkpoints.load_weights
+
+    def replace(*arguments, **options):
+        if older.is_dir():
+            older.rename(newest)
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(checkpoints, "load_weights", replace)
+    result = only_result(evaluate(small_config(own_images, train__epochs=1), trained_run))
+    assert result["step"] == int(newest.name)
 
 
 def test_what_another_launch_measures_meanwhile_is_not_measured_again(
