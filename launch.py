@@ -11,10 +11,10 @@ from ml_collections import config_flags
 from dtsnet_jax.errors import Interrupted, UserError
 from dtsnet_jax.training.interruption import end_on_signals
 
-# A full disk, and files and directories that may not be used.
+# A full or failing disk, and files and directories that may not be used.
 UNUSABLE = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR,
-    errno.ENOLCK,
+    errno.ENOLCK, errno.EMFILE, errno.EIO,
 )  # fmt: skip
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration, FILE.py or FILE.py:NAME.")

@@ -163,7 +163,6 @@ def _state_shapes():
     return build_programs(config, teacher).abstract_state()
 
 
-@cache
 def _weights(checkpoint: Path) -> list[np.ndarray]:
     import jax
 
@@ -175,6 +174,7 @@ def _weights(checkpoint: Path) -> list[np.ndarray]:
 
 def _checkpoint(name: str) -> Kind:
     """One of the files of a checkpoint that those who score read."""
+    written = cache(_weights)
 
     def read(path: Path, run: Path) -> None:
         (whole,) = (run / "student+knn" / CHECKPOINTS).iterdir()
@@ -182,8 +182,8 @@ def _checkpoint(name: str) -> Kind:
         shutil.copytree(whole, damaged, dirs_exist_ok=True)
         (file,) = damaged.glob(name)
         file.write_bytes(path.read_bytes())
-        found = _weights.__wrapped__(damaged)
-        assert all(map(np.array_equal, found, _weights(whole))), "other weights than were written"
+        same = map(np.array_equal, _weights(damaged), written(whole))
+        assert all(same), "other weights than were written"
 
     files = seeds.of_run(f"{CHECKPOINTS}/*/{name}")
     return Kind("checkpoint", files, mutations.bytes_of, read, True)

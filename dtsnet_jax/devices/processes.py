@@ -38,7 +38,7 @@ def start_processes(coordinator: str | None, count: int | None, index: int | Non
     """Connects this process with the others; has to come before anything asks for devices.
 
     Under SLURM with more than one task all of it follows from the environment. All processes but
-    the first are silenced: they print nothing and write nothing but their part of a checkpoint.
+    the first are silenced: they print nothing and write nothing but their notes in a checkpoint.
 
     Args:
       coordinator: 'HOST:PORT' of the first process, None for a single process or SLURM.

@@ -17,11 +17,15 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from dtsnet_jax.devices.processes import from_first, together
-from dtsnet_jax.errors import UserError, first_line
+from dtsnet_jax.errors import Interrupted, UserError, first_line
 from dtsnet_jax.training.step import PyTree, TrainState
 
 GO_ON = "delete this folder, and --job=train goes on from an older one or from the beginning"
-_NOT_THE_FILE = (MemoryError, PermissionError, jax.errors.JaxRuntimeError)
+_OF_THE_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+_OF_THE_MACHINE = (
+    *(Interrupted, KeyboardInterrupt, MemoryError, OSError),
+    jax.errors.JaxRuntimeError,
+)
 
 
 class Checkpoints:
@@ -116,7 +120,7 @@ def load_weights(
 
 
 def _load(path: Path, wanted: dict[str, PyTree], advice: str) -> dict[str, PyTree]:
-    """Loads parts of a checkpoint and compares them with its checksums."""
+    """Loads parts of a checkpoint and compares them with its checksums, where it has the folder."""
     # Earlier versions wrote none.
     checksums = {"checksums": None} if from_first((path / "checksums").is_dir) else {}
 
@@ -128,15 +132,7 @@ def _load(path: Path, wanted: dict[str, PyTree], advice: str) -> dict[str, PyTre
                 if _checksum(loaded[name]) != loaded["checksums"][name]:
                     raise ValueError(f"its {name} are not what was written")
         except (OSError, ValueError, LookupError, RuntimeError) as error:
-            reason: BaseException = error  # Orbax says only that none of its handlers could read it
-            while cause := reason.__cause__ or reason.__context__:
-                reason = cause
-            if isinstance(reason, _NOT_THE_FILE) or not isinstance(reason, Exception):
-                raise reason from error
-            raise UserError(
-                f"checkpoint '{path}' cannot be read ({type(reason).__name__}: "
-                f"{first_line(reason)}); if it is damaged, {advice}."
-            ) from error
+            raise _refusal(error, path, advice) from None
         return loaded
 
     return together(load)
@@ -147,6 +143,24 @@ def _first_replica() -> ocp.Context:
     context = ocp.Context()
     context.array.saving.use_replica_parallel = False
     return context
+
+
+def _refusal(error: Exception, path: Path, advice: str) -> BaseException:
+    """What ended a load in truth: Orbax makes an error of its own of it, whatever it was."""
+    links: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in links:
+        links.append(link)
+        link = link.__cause__ or link.__context__
+    if any(isinstance(link, TimeoutError) for link in links):
+        return UserError(
+            f"checkpoint '{path}' was not read by all processes; another one says why or has ended."
+        )
+    for link in links:
+        if isinstance(link, _OF_THE_MACHINE) and not isinstance(link, _OF_THE_FILE):
+            return link
+    reason = f"{type(links[-1]).__name__}: {first_line(links[-1])}"
+    return UserError(f"checkpoint '{path}' cannot be read ({reason}); if it is damaged, {advice}.")
 
 
 @contextmanager

@@ -82,16 +82,37 @@ def test_a_checkpoint_without_the_checksum_of_a_part_is_refused(tmp_path, monkey
         load_weights(tmp_path, 7, STATE)
 
 
+@pytest.mark.parametrize("inside", [None, KeyError("x")])
 @pytest.mark.parametrize(
-    "error", [Interrupted(15), MemoryError(), PermissionError(13, "Permission denied")]
+    "error", [Interrupted(15), MemoryError(), PermissionError(13, "no"), OSError(24, "too many")]
 )
-def test_what_says_nothing_about_the_checkpoint_is_not_blamed_on_it(tmp_path, monkeypatch, error):
+def test_what_says_nothing_about_the_checkpoint_is_not_blamed_on_it(
+    tmp_path, monkeypatch, error, inside
+):
     """Orbax makes its own error of whatever ends a load, a signal included."""
     save(tmp_path)
 
     def ended(*_, **__):
-        raise error
+        try:
+            if inside is not None:
+                raise inside
+        finally:
+            raise error  # as where a signal comes while something else is handled
 
     monkeypatch.setattr("tensorstore.open", ended)
-    with pytest.raises(type(error)):
+    with pytest.raises(type(error)) as caught:
+        load_weights(tmp_path, 7, STATE)
+    assert caught.value is error
+
+
+def test_a_process_that_waits_for_another_in_vain_does_not_blame_the_checkpoint(
+    tmp_path, monkeypatch
+):
+    save(tmp_path)
+
+    def waited(*_, **__):
+        raise TimeoutError("at the barrier")
+
+    monkeypatch.setattr("orbax.checkpoint.v1.load_checkpointables", waited)
+    with pytest.raises(UserError, match="not read by all processes"):
         load_weights(tmp_path, 7, STATE)
