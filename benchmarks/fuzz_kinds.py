@@ -154,13 +154,9 @@ def _read_detector(path: Path, _: Path) -> None:
 
 @cache
 def _state_shapes():
-    from dtsnet_jax.detectors.learner import build_programs
-    from dtsnet_jax.weights.teacher import load_teacher
-    from tests.helpers import small_config
+    from tests.helpers import abstract_state
 
-    config = small_config("")
-    teacher = load_teacher(config.encoder.name, config.encoder.weights)
-    return build_programs(config, teacher).abstract_state()
+    return abstract_state()
 
 
 def _weights(checkpoint: Path) -> list[np.ndarray]:

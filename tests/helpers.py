@@ -117,13 +117,17 @@ def seed_run(workdir, category="parts", seed=SEED):
     return Run(workdir).seed_run(category, seed)
 
 
+def abstract_state():
+    """Shapes, dtypes and places of the states of ``small_config``."""
+    config = small_config("")
+    teacher = table.load_teacher(config.encoder.name, config.encoder.weights)
+    return learner.build_programs(config, teacher).abstract_state()
+
+
 def final_state(workdir, category="parts"):
     """The newest state of a run of ``small_config``, on the host."""
     run = seed_run(workdir, category)
-    config = small_config("")
-    teacher = table.load_teacher(config.encoder.name, config.encoder.weights)
-    programs = learner.build_programs(config, teacher)
-    state = load_state(run.checkpoints, newest_step(run.checkpoints), programs.abstract_state())
+    state = load_state(run.checkpoints, newest_step(run.checkpoints), abstract_state())
     return jax.tree.map(np.asarray, state)
 
 

@@ -81,18 +81,18 @@ class StudentLearner:
                 "the same --workdir."
             )
         advice = ADVICE if chosen else GO_ON  # no training makes the best state again
-        like, weights = self.programs.abstract_state(), None
+        like = self.programs.abstract_state()
         try:
             weights = load_weights(directory, step, like, advice=advice)
         except UserError:
             if from_first(lambda: newest_step(directory)) == step:
                 raise
-        if weights is None:  # a training beside us has replaced it
-            return self.load(images, run, scoring)
-        seconds = sum(record.get("seconds", 0.0) for record in read_records(run.directory))
-        return self.fitted(
-            weights, images, scoring, step=step, trained_to=trained_to, seconds=seconds
-        )
+        else:
+            seconds = sum(record.get("seconds", 0.0) for record in read_records(run.directory))
+            return self.fitted(
+                weights, images, scoring, step=step, trained_to=trained_to, seconds=seconds
+            )
+        return self.load(images, run, scoring)  # a training beside us has replaced it
 
     def fitted(
         self,

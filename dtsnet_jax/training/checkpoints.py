@@ -22,10 +22,8 @@ from dtsnet_jax.training.step import PyTree, TrainState
 
 GO_ON = "delete this folder, and --job=train goes on from an older one or from the beginning"
 _OF_THE_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
-_OF_THE_MACHINE = (
-    *(Interrupted, KeyboardInterrupt, MemoryError, OSError),
-    jax.errors.JaxRuntimeError,
-)
+_OF_THE_MACHINE = (OSError, MemoryError, jax.errors.JaxRuntimeError)
+_OF_THE_USER = (Interrupted, KeyboardInterrupt)
 
 
 class Checkpoints:
@@ -157,7 +155,7 @@ def _refusal(error: Exception, path: Path, advice: str) -> BaseException:
             f"checkpoint '{path}' was not read by all processes; another one says why or has ended."
         )
     for link in links:
-        if isinstance(link, _OF_THE_MACHINE) and not isinstance(link, _OF_THE_FILE):
+        if isinstance(link, _OF_THE_MACHINE + _OF_THE_USER) and not isinstance(link, _OF_THE_FILE):
             return link
     reason = f"{type(links[-1]).__name__}: {first_line(links[-1])}"
     return UserError(f"checkpoint '{path}' cannot be read ({reason}); if it is damaged, {advice}.")

@@ -18,19 +18,6 @@ def tree(number):
     return {"a": jnp.full((2, 3), number), "b": {"c": jnp.full(4, number + 0.5)}}
 
 
-@pytest.mark.parametrize("average", [None, (tree(4.0), tree(5.0))])
-def test_a_state_is_given_back_and_its_scoring_weights_alone(tmp_path, average):
-    state = TrainState(jnp.int32(7), tree(1.0), tree(2.0), tree(3.0), average)
-    with Checkpoints(tmp_path, keep=1) as checkpoints:
-        checkpoints.save(7, state)
-    like = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
-    )
-    assert_same_state(load_state(tmp_path, 7, like), state)
-    assert_same_state(load_weights(tmp_path, 7, like), state.scoring)
-    assert state.scoring == (average or (state.params, state.batch_stats))
-
-
 STATE = TrainState(jnp.int32(7), tree(1.0), tree(2.0), tree(3.0))
 
 
@@ -38,6 +25,18 @@ def save(directory, state=STATE):
     with Checkpoints(directory, keep=1) as checkpoints:
         checkpoints.save(7, state)
     return directory / "7"
+
+
+@pytest.mark.parametrize("average", [None, (tree(4.0), tree(5.0))])
+def test_a_state_is_given_back_and_its_scoring_weights_alone(tmp_path, average):
+    state = replace(STATE, average=average)
+    save(tmp_path, state)
+    like = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
+    )
+    assert_same_state(load_state(tmp_path, 7, like), state)
+    assert_same_state(load_weights(tmp_path, 7, like), state.scoring)
+    assert state.scoring == (average or (state.params, state.batch_stats))
 
 
 @pytest.mark.parametrize("name", ["_METADATA", "manifest.ocdbt", "d/*"])
