@@ -94,6 +94,8 @@ def get_config() -> ConfigDict:
     config.scoring.batch_size = 16  # images
     config.scoring.smoothing = 4.0  # σ in pixels of the Gaussian over score maps, released; 0: off
     config.scoring.levels = (1, 2, 3)  # whose maps are added, Eq. 10
+    config.scoring.weigh_by_length = False  # a position's distance counts the more, the longer the
+    # teacher's vector is there; ours
     config.scoring.calibrate = False  # divide each level by its spread on training images; ours
     config.scoring.top_share = 0.0  # image score: mean of the largest values of this share of its
     # pixels (with tiles: of the pixels of one); 0: the largest, paper

@@ -47,6 +47,7 @@ VARIANTS = {
     "robust": {
         "detector": "student+knn",
         "student.reconstruction": False,
+        "scoring.weigh_by_length": True,
         "train.batch_size": 8,
         "train.accumulate": 1,
         "train.average_over": 0.05,

@@ -50,7 +50,8 @@ def synthesize_every(config: ConfigDict) -> int:
 
 def scores_by_training_images(config: ConfigDict) -> bool:
     """Whether training images set a scale of score maps whenever a detector is loaded."""
-    return config.scoring.calibrate or config.detector == "student+knn"
+    scoring = config.scoring
+    return scoring.weigh_by_length or scoring.calibrate or config.detector == "student+knn"
 
 
 def length_of(config: ConfigDict, category: str) -> Length:

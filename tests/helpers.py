@@ -53,6 +53,7 @@ def scoring(batch_size: int, top_share: float = 0.0) -> ScoringOptions:
         batch_size=batch_size,
         smoothing=4.0,
         levels=(1, 2, 3),
+        weigh_by_length=False,
         calibrate=False,
         top_share=top_share,
     )

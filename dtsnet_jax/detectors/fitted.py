@@ -99,7 +99,7 @@ class Learner(Protocol):
           UserError: nothing has been learned.
         """
 
-    def parts_like(self) -> Parts:
+    def parts_like(self, scoring: ScoringOptions) -> Parts:
         """Shapes and dtypes of ``Fitted.parts``; nothing is computed."""
 
     def answer(

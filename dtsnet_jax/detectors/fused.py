@@ -13,12 +13,13 @@ import numpy as np
 
 from dtsnet_jax.detectors.fitted import Answer, Fitted, Parts
 from dtsnet_jax.detectors.neighbors import NeighborLearner
-from dtsnet_jax.detectors.student import SAMPLE, StudentLearner
+from dtsnet_jax.detectors.student import StudentLearner
 from dtsnet_jax.devices.mesh import replicate
 from dtsnet_jax.devices.processes import from_first
 from dtsnet_jax.errors import UserError
 from dtsnet_jax.evaluation.scoring import ScoringOptions
 from dtsnet_jax.inputs.category import CategoryImages
+from dtsnet_jax.inputs.sample import SAMPLE
 from dtsnet_jax.seed_run import SeedRun
 from dtsnet_jax.training.schedule import Length
 
@@ -67,10 +68,11 @@ class FusedLearner:
 
         return add
 
-    def parts_like(self) -> Parts:
+    def parts_like(self, scoring: ScoringOptions) -> Parts:
         """As ``Learner.parts_like``."""
         units = {"units": jax.ShapeDtypeStruct((2,), np.float32)}
-        return self._neighbors.parts_like() | self._student.parts_like() | units
+        both = self._neighbors.parts_like(scoring) | self._student.parts_like(scoring)
+        return both | units
 
     def answer(self, parts: Parts, images: jax.Array, scoring: ScoringOptions) -> Answer:
         """As ``Learner.answer``: the sum of the maps, each divided by its unit."""

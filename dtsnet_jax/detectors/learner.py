@@ -84,6 +84,7 @@ def scoring_options(config: ConfigDict) -> ScoringOptions:
         batch_size=config.scoring.batch_size,
         smoothing=config.scoring.smoothing,
         levels=tuple(config.scoring.levels),
+        weigh_by_length=config.scoring.weigh_by_length,
         calibrate=config.scoring.calibrate,
         top_share=config.scoring.top_share,
     )

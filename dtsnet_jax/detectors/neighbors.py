@@ -4,7 +4,7 @@ After PatchCore (Roth et al., CVPR 2022), without its re-weighting of the image 
 the teacher's levels, averaged over 3 × 3 positions, resized to one grid and joined; a coreset of
 those of the good images, chosen by greedy k-centre; the score of a position is its distance to the
 nearest vector of the coreset. Nothing is trained. Unlike there, every level's vectors are first
-scaled to length 1, so that like Eq. 9 it compares directions and not brightness.
+damped, so that brightness and contrast count less than directions, as they do in Eq. 9.
 """
 
 import struct
@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,12 +24,13 @@ from jaxtyping import Array, Bool, Float, Int
 from data.files import partial_path
 from data.memory import format_bytes
 from dtsnet_jax.detectors.fitted import ANY, Answer, Fitted, Parts
+from dtsnet_jax.detectors.lengths import usual_damping
 from dtsnet_jax.devices.mesh import fetch, map_batches, replicate
 from dtsnet_jax.devices.processes import from_first, is_first, wait_for_all
 from dtsnet_jax.errors import UserError, first_line
 from dtsnet_jax.evaluation.scoring import ScoringOptions, upsample
 from dtsnet_jax.inputs.category import CategoryImages
-from dtsnet_jax.inputs.sample import NormalSample
+from dtsnet_jax.inputs.sample import SAMPLE, NormalSample
 from dtsnet_jax.keys import stream
 from dtsnet_jax.model.encoder import Features, mean_features, normalize_images
 from dtsnet_jax.seed_run import SeedRun
@@ -44,19 +46,22 @@ _DAMAGES = (
 PROJECTED = 128  # dimensions in which centres are chosen (Johnson–Lindenstrauss), as published
 
 
-def patch_vectors(features: Features, levels: tuple[int, ...]) -> Float[Array, "b h w c"]:
-    """Normalises each level, averages it over 3 × 3 positions, resizes it to one grid, and joins.
+def patch_vectors(
+    features: Features, levels: tuple[int, ...], damping: Float[Array, "3"]
+) -> Float[Array, "b h w c"]:
+    """Dampens each level, averages it over 3 × 3 positions, resizes it to one grid, and joins.
 
     Args:
       features: of the teacher.
       levels: which of 1, 2, 3, the finest first.
+      damping: of each level; vectors v become v / √(|v|² + damping), see ``usual_damping``.
     """
     height, width = features[levels[0] - 1].shape[1:3]
     parts = []
     for level in levels:
         vectors = features[level - 1].astype(jnp.float32)
         squares = jnp.sum(vectors**2, axis=-1, keepdims=True)
-        vectors = vectors * jax.lax.rsqrt(jnp.maximum(squares, 1e-24))
+        vectors = vectors * jax.lax.rsqrt(squares + damping[level - 1])
         pooled = nnx.avg_pool(vectors, (3, 3), (1, 1), "SAME", count_include_pad=False)
         shape = (pooled.shape[0], height, width, pooled.shape[-1])
         parts.append(jax.image.resize(pooled, shape, "bilinear"))
@@ -109,6 +114,22 @@ def nearest_distance(
     return jnp.sqrt(jnp.maximum(jnp.sum(vectors**2, axis=-1) + nearest, 0.0))
 
 
+class Bank(NamedTuple):
+    """What is kept of the good images.
+
+    Attributes:
+      vectors: (m, d) float32.
+      owners: (m,) of each the number of the photograph that it is of.
+      damping: (3,) float32, as for ``patch_vectors``.
+      seconds: what choosing them took.
+    """
+
+    vectors: np.ndarray
+    owners: np.ndarray
+    damping: np.ndarray
+    seconds: float
+
+
 class NeighborLearner:
     """The teacher and the functions that find neighbours, a ``detectors.fitted.Learner``."""
 
@@ -137,16 +158,17 @@ class NeighborLearner:
         def features_of(arrays, images):
             return nnx.merge(graph, arrays)(normalize_images(images, teacher.backbone))
 
-        def vectors_of(arrays, images):
-            return patch_vectors(features_of(arrays, images), levels)
+        def vectors_of(arrays, damping, images):
+            return patch_vectors(features_of(arrays, images), levels, damping)
 
-        def answer(arrays, bank, smoothing, images, left_out=None):
+        def answer(arrays, damping, bank, smoothing, images, left_out=None):
             features = features_of(arrays, images)
-            distances = nearest_distance(patch_vectors(features, levels), bank, left_out)
+            vectors = patch_vectors(features, levels, damping)
+            distances = nearest_distance(vectors, bank, left_out)
             return Answer(upsample(distances, image_shape, smoothing), mean_features(features))
 
-        self._vectors = partial(jax.jit(vectors_of), teacher.arrays)
-        self._answer = jax.jit(answer, static_argnums=2)
+        self._vectors = jax.jit(vectors_of)
+        self._answer = jax.jit(answer, static_argnums=3)
 
     def last_step(self, images: int, length: Length) -> int:
         """Nothing is trained."""
@@ -162,10 +184,13 @@ class NeighborLearner:
         """
         del length, scoring
         started = time.monotonic()
-        bank, owners = self._choose_bank(images, run.seed)
+        sample = images.normal_sample(SAMPLE).images
+        damping = usual_damping(self._teacher, sample, batch_size=self._batch_size)
+        vectors, owners = self._choose_vectors(images, damping, run.seed)
+        bank = Bank(vectors, owners, damping, time.monotonic() - started)
         if is_first():
             with partial_path(run.bank) as partial_file, partial_file.open("wb") as file:
-                np.savez(file, bank=bank, owners=owners, seconds=time.monotonic() - started)
+                np.savez(file, **bank._asdict())
         wait_for_all("bank")
 
     def load(self, images: CategoryImages, run: SeedRun, scoring: ScoringOptions) -> Fitted:
@@ -177,19 +202,25 @@ class NeighborLearner:
                 "--workdir, or where it has been deleted, a new one."
             )
         mesh = self._teacher.mesh
-        bank, _, seconds = read_bank(run.bank)
-        bank = replicate(bank, mesh)
-        parts = {"teacher": self._teacher.arrays, "bank": bank}
-        return Fitted(parts, partial(self.answer, parts, scoring=scoring), 0, 0, seconds, mesh)
+        bank = read_bank(run.bank)
+        parts = {"teacher": self._teacher.arrays}
+        parts |= replicate({"bank": bank.vectors, "bank_damping": bank.damping}, mesh)
+        answer = partial(self.answer, parts, scoring=scoring)
+        return Fitted(parts, answer, 0, 0, bank.seconds, mesh)
 
-    def parts_like(self) -> Parts:
+    def parts_like(self, scoring: ScoringOptions) -> Parts:
         """As ``Learner.parts_like``."""
-        bank = jax.ShapeDtypeStruct((ANY, self._channels), jnp.float32)
-        return {"teacher": encoder_shapes(self._teacher.encoder), "bank": bank}
+        del scoring
+        return {
+            "teacher": encoder_shapes(self._teacher.encoder),
+            "bank": jax.ShapeDtypeStruct((ANY, self._channels), jnp.float32),
+            "bank_damping": jax.ShapeDtypeStruct((3,), jnp.float32),
+        }
 
     def answer(self, parts: Parts, images: jax.Array, scoring: ScoringOptions) -> Answer:
         """As ``Learner.answer``."""
-        return self._answer(parts["teacher"], parts["bank"], scoring.smoothing, images)
+        arrays = parts["teacher"], parts["bank_damping"], parts["bank"]
+        return self._answer(*arrays, scoring.smoothing, images)
 
     def maps_of_others(
         self, sample: NormalSample, run: SeedRun, scoring: ScoringOptions
@@ -198,27 +229,28 @@ class NeighborLearner:
 
         Vectors of an image's own photograph are left out, unless the bank has no others.
         """
-        bank, owners, _ = read_bank(run.bank)
-        bank = replicate(bank, self._teacher.mesh)
+        bank = read_bank(run.bank)
+        arrays = replicate((bank.damping, bank.vectors), self._teacher.mesh)
         maps = []
         for image, owner in zip(sample.images, sample.owners, strict=True):
-            own = owners == owner
-            others = bank, scoring.smoothing, image[None], own & ~own.all()
+            own = bank.owners == owner
+            others = *arrays, scoring.smoothing, image[None], own & ~own.all()
             maps.append(fetch(self._answer(self._teacher.arrays, *others).maps))
         return np.concatenate(maps)
 
-    def _choose_bank(
-        self, images: CategoryImages, seed: int
+    def _choose_vectors(
+        self, images: CategoryImages, damping: np.ndarray, seed: int
     ) -> tuple[Float[np.ndarray, "m d"], Int[np.ndarray, " m"]]:
         """The vectors that are kept, and the number of the photograph that each is of."""
         normal = images.training.normal
+        vectors_of = partial(self._vectors, self._teacher.arrays, damping)
         generator = np.random.default_rng(seed)
         per_image = -(-self._coreset_size * CANDIDATES_PER_CENTER // len(normal))
         parts = []
         for start in range(0, len(normal), self._batch_size):
             batch = normal[start : start + self._batch_size]
             vectors = map_batches(
-                self._vectors, batch, batch_size=self._batch_size, mesh=self._teacher.mesh
+                vectors_of, batch, batch_size=self._batch_size, mesh=self._teacher.mesh
             )
             for one in vectors.reshape(len(batch), -1, vectors.shape[-1]):
                 rows = generator.permutation(len(one))[:per_image]
@@ -234,20 +266,25 @@ class NeighborLearner:
         return candidates[np.asarray(chosen)], owners[np.asarray(chosen)]
 
 
-def read_bank(
-    path: Path,
-) -> tuple[Float[np.ndarray, "m d"], Int[np.ndarray, " m"], float]:
-    """The vectors, the number of the photograph that each is of, and what choosing them took."""
+def read_bank(path: Path) -> Bank:
+    """What ``NeighborLearner.fit`` has written.
+
+    Raises:
+      UserError: the file is damaged, or of another version of this program.
+    """
     try:
         with np.load(path) as file:
-            bank, owners, seconds = (np.asarray(file[n]) for n in ("bank", "owners", "seconds"))
-        if bank.ndim != 2 or owners.shape != bank.shape[:1] or not np.isfinite(bank).all():
-            raise ValueError(f"it has the shapes {bank.shape} and {owners.shape}")
-        return bank, owners, float(seconds)
+            vectors, owners, damping, seconds = (np.asarray(file[n]) for n in Bank._fields)
+        shapes = vectors.shape, owners.shape, damping.shape
+        if vectors.ndim != 2 or shapes[1:] != (vectors.shape[:1], (3,)):
+            raise ValueError(f"it has the shapes {', '.join(map(str, shapes))}")
+        if not (np.isfinite(vectors).all() and np.isfinite(damping).all()):
+            raise ValueError("not all of its numbers are finite")
+        return Bank(vectors, owners, damping, float(seconds))
     except _DAMAGES as error:
         raise UserError(
-            f"'{path}' is damaged ({first_line(error)}); restore it, or start a new run with "
-            "--workdir=DIR."
+            f"'{path}' is damaged or of another version of this program ({first_line(error)}); "
+            "restore it, or start a new run with --workdir=DIR."
         ) from error
 
 

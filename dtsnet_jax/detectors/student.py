@@ -7,17 +7,17 @@ import jax
 import numpy as np
 
 from dtsnet_jax.detectors.fitted import Answer, Fitted, Parts
+from dtsnet_jax.detectors.lengths import usual_damping
 from dtsnet_jax.devices.mesh import map_batches, replicate
 from dtsnet_jax.devices.processes import from_first
 from dtsnet_jax.errors import UserError
-from dtsnet_jax.evaluation.scoring import ScoringOptions, jitted_score_map
+from dtsnet_jax.evaluation.scoring import LevelMaps, ScoringOptions, jitted_score_map
 from dtsnet_jax.inputs.category import CategoryImages
+from dtsnet_jax.inputs.sample import SAMPLE
 from dtsnet_jax.seed_run import ADVICE, SeedRun, newest_step
 from dtsnet_jax.training.programs import Programs
 from dtsnet_jax.training.schedule import Length, Schedule
 from dtsnet_jax.training.step import PyTree, TrainState
-
-SAMPLE = 64  # training images that bring maps to one scale
 
 
 class StudentLearner:
@@ -111,28 +111,36 @@ class StudentLearner:
         """
         programs = self.programs
         mesh, scales = programs.teacher.mesh, np.ones(3, np.float32)
+        student = dict(zip(("params", "batch_stats"), weights, strict=True))
+        parts = {"teacher": programs.teacher.arrays, "student": student}
+        if scoring.weigh_by_length:
+            sample = images.normal_sample(SAMPLE).images
+            damping = usual_damping(programs.teacher, sample, batch_size=scoring.batch_size)
+            parts["damping"] = replicate(damping, mesh)
         if scoring.calibrate:
-            levels = partial(programs.level_step, *weights, programs.teacher.arrays)
+            levels = partial(self._levels, parts)
             sample = images.normal_sample(SAMPLE).images
             maps, _ = map_batches(levels, sample, batch_size=scoring.batch_size, mesh=mesh)
             scales = np.array([level.std() for level in maps], np.float32)
-        student = dict(zip(("params", "batch_stats"), weights, strict=True))
-        parts = {"teacher": programs.teacher.arrays, "student": student}
         parts["scales"] = replicate(scales, mesh)
         answer = partial(self.answer, parts, scoring=scoring)
         return Fitted(
             parts, answer, mesh=mesh, **{"step": 0, "trained_to": 0, "seconds": 0.0} | about
         )
 
-    def parts_like(self) -> Parts:
+    def parts_like(self, scoring: ScoringOptions) -> Parts:
         """As ``Learner.parts_like``."""
-        return self.programs.shapes | {"scales": jax.ShapeDtypeStruct((3,), np.float32)}
+        names = ("scales", "damping") if scoring.weigh_by_length else ("scales",)
+        return self.programs.shapes | dict.fromkeys(names, jax.ShapeDtypeStruct((3,), np.float32))
 
     def answer(self, parts: Parts, images: jax.Array, scoring: ScoringOptions) -> Answer:
         """As ``Learner.answer``."""
-        student = parts["student"]
-        levels, features = self.programs.level_step(
-            student["params"], student["batch_stats"], parts["teacher"], images
-        )
+        levels, features = self._levels(parts, images)
         score_map = jitted_score_map(self._image_shape, scoring.smoothing, scoring.levels)
         return Answer(score_map(levels, parts["scales"]), features)
+
+    def _levels(self, parts: Parts, images: jax.Array) -> tuple[LevelMaps, jax.Array]:
+        """The maps of the levels and the teacher's mean features, see ``Programs.level_step``."""
+        student, damping = parts["student"], parts.get("damping")
+        weights = student["params"], student["batch_stats"]
+        return self.programs.level_step(*weights, parts["teacher"], images, damping)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy import ndimage
 
-from dtsnet_jax.model.layers import cosine_similarity
+from dtsnet_jax.model.layers import at_least_float32, cosine_similarity
 
 LevelMaps = tuple[Float[Array, "b h1 w1"], Float[Array, "b h2 w2"], Float[Array, "b h3 w3"]]
 
@@ -24,6 +24,8 @@ class ScoringOptions:
       batch_size: images a time.
       smoothing: σ in pixels of the Gaussian over score maps; 0 turns it off.
       levels: which of 1, 2, 3 are added.
+      weigh_by_length: whether the distance at a position counts the more, the longer the teacher's
+        vector is there, see ``damped_squares``.
       calibrate: whether each level is first divided by its spread on training images.
       top_share: the score of an image is the mean over so many of its pixels, those with the
         largest scores, as a share of what a network sees at once; 0: the largest score.
@@ -32,6 +34,7 @@ class ScoringOptions:
     batch_size: int
     smoothing: float
     levels: tuple[int, ...]
+    weigh_by_length: bool
     calibrate: bool
     top_share: float
 
@@ -55,6 +58,22 @@ def level_map(
 ) -> Float[Array, "b h w"]:
     """Eq. 9: M = 1 − cos(f_T, f_R) along channels, in [0, 2]."""
     return 1.0 - cosine_similarity(teacher, reconstructed)
+
+
+def damped_squares(
+    vectors: Float[Array, "... c"], damping: Float[Array, ""] | float
+) -> Float[Array, "..."]:
+    """The squared length of v / √(|v|² + damping), in [0, 1).
+
+    Directions alone are mostly noise where vectors are short, as they are where there is little to
+    see; lengths alone follow brightness and contrast. These vectors are between the two.
+
+    Args:
+      vectors: v.
+      damping: the mean of |v|² over good images, see ``dtsnet_jax.detectors.lengths``.
+    """
+    squares = jnp.sum(at_least_float32(vectors) ** 2, axis=-1)
+    return squares / (squares + damping)
 
 
 @cache

@@ -17,8 +17,20 @@ def add_level_map(graph: Graph, teacher: str, reconstructed: str) -> str:
     return graph.add("Sub", np.float32(1), cosine)
 
 
+def add_weighted(graph: Graph, level_map: str, teacher: str, damping: float) -> str:
+    """A map times ``dtsnet_jax.evaluation.scoring.damped_squares``, (batch, 1, h, w)."""
+    squares = _squares(graph, teacher)
+    weights = graph.add("Div", squares, graph.add("Add", squares, np.float32(damping)))
+    return graph.add("Mul", level_map, weights)
+
+
 def add_distances(
-    graph: Graph, teacher: Levels, bank: np.ndarray, levels: tuple[int, ...], grid: tuple[int, int]
+    graph: Graph,
+    teacher: Levels,
+    bank: np.ndarray,
+    damping: np.ndarray,
+    levels: tuple[int, ...],
+    grid: tuple[int, int],
 ) -> str:
     """As ``dtsnet_jax.detectors.neighbors.nearest_distance`` of ``patch_vectors``.
 
@@ -26,6 +38,7 @@ def add_distances(
       graph: grows.
       teacher: f_T.
       bank: (m, d) float32.
+      damping: (3,) float32.
       levels: whose vectors are joined, the finest first.
       grid: height and width of the finest of them.
 
@@ -34,9 +47,10 @@ def add_distances(
     """
     parts = []
     for level in levels:
-        unit = _divide_by_norm(graph, teacher[level - 1])
+        squares = graph.add("Add", _squares(graph, teacher[level - 1]), damping[level - 1])
+        vectors = graph.add("Div", teacher[level - 1], graph.add("Sqrt", squares))
         pooled = graph.add(
-            "AveragePool", unit, kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=0
+            "AveragePool", vectors, kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=0
         )
         factor = 2 ** (level - levels[0])
         if factor > 1:
@@ -49,7 +63,7 @@ def add_distances(
     squares = np.square(bank, dtype=np.float64).sum(axis=1)
     products = graph.add("Gemm", vectors, -2.0 * bank.T, squares)
     nearest = graph.add("ReduceMin", products, np.array([1]), keepdims=1)
-    nearest = graph.add("Add", nearest, _sum_channels(graph, graph.add("Mul", vectors, vectors)))
+    nearest = graph.add("Add", nearest, _squares(graph, vectors))
     distances = graph.add("Sqrt", graph.add("Relu", nearest))
     return graph.add("Reshape", distances, np.array([-1, 1, *grid]))
 
@@ -116,9 +130,13 @@ def _factor(precision: np.ndarray) -> np.ndarray:
 
 
 def _divide_by_norm(graph: Graph, features: str) -> str:
-    squares = _sum_channels(graph, graph.add("Mul", features, features))
     floor = np.float32(_SMALLEST_SQUARED_NORM)
-    return graph.add("Div", features, graph.add("Sqrt", graph.add("Max", squares, floor)))
+    length = graph.add("Sqrt", graph.add("Max", _squares(graph, features), floor))
+    return graph.add("Div", features, length)
+
+
+def _squares(graph: Graph, features: str) -> str:
+    return _sum_channels(graph, graph.add("Mul", features, features))
 
 
 def _sum_channels(graph: Graph, x: str) -> str:

@@ -19,6 +19,7 @@ from dtsnet_jax.export.maps import (
     add_image_scores,
     add_level_map,
     add_upsampled,
+    add_weighted,
 )
 from dtsnet_jax.export.network import Levels, add_student, add_teacher
 from dtsnet_jax.model.backbones import get_backbone
@@ -92,11 +93,14 @@ def _member_maps(graph: Graph, teacher: Levels, config: ConfigDict, parts: Parts
         scales = np.asarray(parts["scales"], np.float64)
         for level in scoring.levels:
             level_map = add_level_map(graph, teacher[level - 1], reconstructed[level - 1])
+            if "damping" in parts:
+                damping = parts["damping"][level - 1]
+                level_map = add_weighted(graph, level_map, teacher[level - 1], damping)
             maps.append(upsampled(level_map, level, units[0] * scales[level - 1]))
     if "bank" in parts:
         levels = tuple(sorted(config.knn.levels))
-        bank = np.asarray(parts["bank"])
-        distances = add_distances(graph, teacher, bank, levels, grids[levels[0]])
+        bank, damping = np.asarray(parts["bank"]), np.asarray(parts["bank_damping"])
+        distances = add_distances(graph, teacher, bank, damping, levels, grids[levels[0]])
         maps.append(upsampled(distances, levels[0], units[1]))
     return maps
 

@@ -10,6 +10,8 @@ from data.images import count_arrays, decode_images
 from data.mask_arrays import decode_valid
 from data.options import PixelOptions
 
+SAMPLE = 64  # training images that bring lengths of vectors and maps to one scale
+
 
 class NormalSample(NamedTuple):
     """Training images, of photographs that are cut into tiles some of the tiles.

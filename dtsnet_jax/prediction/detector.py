@@ -72,7 +72,7 @@ class Detector:
         )
         learner = build_learner(config, teacher)
         several = MEMBERS in saved.parts
-        like = learner.parts_like()
+        like = learner.parts_like(self._scoring)
         check_parts(saved.parts, joint_like(like, saved.parts) if several else like)
         if saved.calibration.features.shape[1] != sum(teacher.backbone.channels):
             raise UserError(

@@ -12,7 +12,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
-from dtsnet_jax.evaluation.scoring import LevelMaps, level_map
+from dtsnet_jax.evaluation.scoring import LevelMaps, damped_squares, level_map
 from dtsnet_jax.model.backbones import Backbone
 from dtsnet_jax.model.dtsnet import Student
 from dtsnet_jax.model.encoder import Encoder, Features, mean_features, normalize_images
@@ -204,13 +204,22 @@ def make_level_step(graphs: Graphs) -> Callable[..., tuple[LevelMaps, Float[Arra
 
     ``maps`` are M^1, M^2, M^3, ``means`` what ``mean_features`` makes of the teacher's. No noise is
     added and BatchNorm uses running statistics: the same image always gets the same maps, whatever
-    else is in the batch.
+    else is in the batch. Of ``damping``, three numbers, ``level_step`` makes weights of the maps,
+    see ``damped_squares``; without it maps are those of Eq. 9.
     """
 
-    def level_step(params: PyTree, batch_stats: PyTree, teacher: PyTree, images: Array):
+    def level_step(
+        params: PyTree,
+        batch_stats: PyTree,
+        teacher: PyTree,
+        images: Array,
+        damping: Float[Array, "3"] | None = None,
+    ):
         features = teacher_features(graphs, teacher, images)
         student = nnx.merge(graphs.student_inference, params, batch_stats)
         maps = tuple(map(level_map, features, student(features)))
+        if damping is not None:
+            maps = tuple(map(jnp.multiply, maps, map(damped_squares, features, damping)))
         return maps, mean_features(features)
 
     return jax.jit(level_step)

@@ -31,8 +31,11 @@ def test_nearest_distance_and_patch_vectors_follow_their_definitions():
     fine = generator.normal(size=(1, 4, 4, 2)).astype(np.float32)
     coarse = generator.normal(size=(1, 2, 2, 3)).astype(np.float32)
     features = tuple(map(jnp.asarray, (fine, 5 * fine, 3 * coarse)))
-    joined = np.asarray(patch_vectors(features, (2, 3)))
-    fine, coarse = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in (fine, coarse))
+    joined = np.asarray(patch_vectors(features, (2, 3), jnp.array([9.0, 0.5, 2.0])))
+    fine, coarse = (
+        x / np.sqrt(np.square(x).sum(axis=-1, keepdims=True) + damping)
+        for x, damping in ((5 * fine, 0.5), (3 * coarse, 2.0))
+    )
     assert joined.shape == (1, 4, 4, 5)
     np.testing.assert_allclose(joined[0, 0, 0, :2], fine[0, :2, :2].mean((0, 1)), rtol=1e-5)
     np.testing.assert_allclose(joined[0, 1, 1, :2], fine[0, :3, :3].mean((0, 1)), rtol=1e-5)

@@ -33,10 +33,13 @@ def draw_detector(region=None, **fields) -> SavedDetector:
         scales = generator.uniform(0.5, 2, 3) if config.scoring.calibrate else np.ones(3)
         parts["scales"] = scales.astype(np.float32)
         parts["student"] = {"params": params, "batch_stats": batch_stats}
+        if config.scoring.weigh_by_length:
+            parts["damping"] = generator.uniform(0.5, 2, 3).astype(np.float32)
     channels = get_backbone(name).channels
     if config.detector != "student":
         width = sum(channels[level - 1] for level in config.knn.levels)
         parts["bank"] = generator.normal(0, 0.2, (50, width)).astype(np.float32)
+        parts["bank_damping"] = generator.uniform(0.5, 2, 3).astype(np.float32)
     if config.detector == "student+knn":
         parts["units"] = np.array([0.3, 0.7], np.float32)
     mean, *common = generator.normal(size=(9, sum(channels)))

@@ -27,6 +27,7 @@ VARIANTS = {
     "plain fusion": {"student__reconstruction": False},
     "plain bottleneck of blocks with three convolutions": PLAIN | {"encoder__name": "tiny_wide"},
     "calibrated": {"scoring__calibrate": True},
+    "weighed by length": {"scoring__weigh_by_length": True},
     "two levels": {"scoring__levels": (3, 1)},
     "no smoothing": {"scoring__smoothing": 0.0},
     "rectangle": {"data__image_size": (64, 96)},
@@ -34,7 +35,11 @@ VARIANTS = {
     "neighbours": {"detector": "knn"},
     "neighbours, other levels": {"detector": "knn", **NEIGHBOURS, "data__image_size": (32, 64)},
     "neighbours, one level": {"detector": "knn", "knn__levels": (2,)},
-    "both": {"detector": "student+knn", "scoring__calibrate": True},
+    "both": {
+        "detector": "student+knn",
+        "scoring__calibrate": True,
+        "scoring__weigh_by_length": True,
+    },
 }
 
 

@@ -262,3 +262,27 @@ def test_calibration_divides_each_level_by_its_spread_on_training_images(own_ima
     ratio = maps[False] / maps[True]
     np.testing.assert_allclose(ratio, ratio.mean(), rtol=1e-4)
     assert 0 < ratio.mean() < 0.5  # a spread, no mean
+
+
+def test_distances_are_weighed_by_the_damped_lengths_of_the_teachers_vectors(own_images, tmp_path):
+    config = small_config(own_images, scoring__levels=(2,), scoring__smoothing=0.0)
+    opened = Table(config, tmp_path)
+    (row,) = opened.rows
+    (catalog,) = chosen_catalogs(config)
+    images, learner = opened.images.of(config, catalog), opened.learner(row)
+    state, programs = learner.programs.initial_state(0), learner.programs
+    maps = {}
+    for weigh in (False, True):
+        config.scoring.weigh_by_length = weigh
+        weights = state.params, state.batch_stats
+        fitted = learner.fitted(weights, images, scoring_options(config))
+        maps[weigh] = fitted.score_maps(images.test.images, batch_size=4)
+    usual, found = (
+        np.square(np.asarray(programs.teacher_step(programs.teacher.arrays, some)[1])).sum(axis=-1)
+        for some in (images.normal_sample(64).images, images.test.images)
+    )
+    weights = found / (found + usual.mean())
+    assert np.ptp(weights) > 0.01
+    corners = (slice(None), *np.ix_((0, -1), (0, -1)))  # enlarging leaves these as they are
+    expected = maps[False][corners] * weights[corners]
+    np.testing.assert_allclose(maps[True][corners], expected, rtol=1e-4)

@@ -58,7 +58,7 @@ def test_nearest_neighbours_on_real_weights(own_images, tmp_path):
     result = only_result(train(config, tmp_path))
     assert result["trained_to"] == result["last_step"] == 0
     assert set(result["metrics"]) == set(METRICS)
-    assert len(np.load(seed_run(tmp_path).bank)["bank"]) == 50
+    assert len(np.load(seed_run(tmp_path).bank)["vectors"]) == 50
     assert only_result(evaluate(config, tmp_path))["images"] == result["images"]
 
 

@@ -25,6 +25,7 @@ KINDS = {
     "knn": {"detector": "knn", "knn__coreset_size": 40},
     "both": {"detector": "student+knn", "knn__coreset_size": 40},
     "calibrated": {"scoring__calibrate": True, "scoring__levels": (2, 3)},
+    "weighed by length": {"scoring__weigh_by_length": True, "scoring__calibrate": True},
     "share": {"scoring__top_share": 0.05},
     "padded": {"data__fit": "pad"},
     "cropped": {"data__fit": "crop"},
