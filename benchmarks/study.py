@@ -31,7 +31,7 @@ SETS = {  # the configuration, its flags, and how many epochs are 2,500 visits
 GRAY = ("screw", "magnetic tile", "ELPV mono", "ELPV poly")
 ROWS = (
     *("rd", "rd_fas", "rd_fas_mff", "no_diversity", "no_foreground", "paper"),
-    *("calibrated", "levels_2_3", "knn", "robust"),
+    *("calibrated", "weighed", "level_1", "level_2", "level_3", "levels_2_3", "knn", "robust"),
 )
 METRICS = {"image_auroc": "I-AUROC", "pixel_auroc": "P-AUROC", "pro": "PRO"}
 

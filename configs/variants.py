@@ -10,9 +10,10 @@ no_foreground  anomalies anywhere in the image (Table IV)
 resnet18, resnet34, resnet50           other backbones (Table V)
 level_1, level_2, level_3, levels_2_3  fewer score maps (Table VI)
 calibrated     ours: each level's map is divided by its spread on the training images
+weighed        ours: distances weigh the more, the longer the teacher's vectors are
 knn            the baseline without training: nearest neighbours in the teacher's features
 robust         ours, default of configs/folder.py and configs/demo.py: smaller batches, averaged
-               weights, no APR, nearest neighbours beside the student
+               weights, no APR, weighed distances, nearest neighbours beside the student
 
 A table runs several of them side by side: table_1, table_3, table_4, table_5, table_6, components.
 """
@@ -44,6 +45,7 @@ VARIANTS = {
     "level_3": {"scoring.levels": (3,)},
     "levels_2_3": {"scoring.levels": (2, 3)},
     "calibrated": {"scoring.calibrate": True},
+    "weighed": {"scoring.weigh_by_length": True},
     "robust": {
         "detector": "student+knn",
         "student.reconstruction": False,
@@ -60,7 +62,7 @@ TABLES = {
     "table_4": ("no_diversity", "no_foreground", "paper"),
     "table_5": ("resnet18", "resnet34", "resnet50", "paper"),
     "table_6": ("paper", "level_1", "level_2", "level_3", "levels_2_3"),
-    "components": ("rd", "rd_fas", "rd_fas_mff", "paper", "calibrated", "knn", "robust"),
+    "components": ("rd", "rd_fas", "rd_fas_mff", "paper", "calibrated", "weighed", "knn", "robust"),
 }
 
 
