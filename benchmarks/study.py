@@ -89,10 +89,10 @@ def draw(results: dict[str, dict[str, list[dict]]], visits: int, path: Path) -> 
             axes.grid(alpha=0.3)
             for number, row in enumerate(ROWS):
                 _draw_row(axes, rows.get(row, []), metric, row, f"C{number}", visits)
-            if not axes.lines:
-                axes.set_axis_off()
+            axes.set_visible(bool(axes.lines))
             low, high = axes.get_ylim()
-            axes.set_ylim(min(low, high - 5), high)  # tenths of a point shall not look like much
+            low = min(low, high - 5)  # tenths of a point shall not look like much
+            axes.set_ylim(low, high + (high - low) / 20)
     handles = {line.get_label(): line for axes in panels.flat for line in axes.lines}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6)
     figure.savefig(path, metadata={"Date": None})
