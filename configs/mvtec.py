@@ -9,7 +9,7 @@ is downloaded. Foregrounds of objects come from IS-Net and need requirements-for
 
 The paper's WideResNet50-2 is for GPUs. With EfficientNet-Lite0 one CPU core trains on 8 to 10
 images a second; with the settings that README.md names, ``:robust`` has I-AUROC / P-AUROC / PRO of
-100.0 / 99.2 / 97.1 on bottle and 90.8 / 98.5 / 91.8 on screw after 10,000 image visits. On an H100
+100.0 / 98.9 / 96.6 on bottle and 95.4 / 99.5 / 97.1 on screw after 10,000 image visits. On an H100
 64,000 visits with that teacher take up to 5 minutes; on screw ``:rd_fas`` then has 93.4 / 99.0 /
 95.3, ``:rd`` 92.2 / 98.8 / 94.1 and ``:paper`` 89.2 / 98.5 / 92.5 (seed 111).
 """
