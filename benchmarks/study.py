@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 VISITS = 10_000
@@ -88,7 +89,7 @@ def draw(results: dict[str, dict[str, list[dict]]], visits: int, path: Path) -> 
             axes.set(title=f"{name}: {METRICS[metric]}", ylabel="%", xlabel="image visits")
             axes.grid(alpha=0.3)
             for number, row in enumerate(ROWS):
-                _draw_row(axes, rows.get(row, []), metric, row, f"C{number}", visits)
+                _draw_row(axes, rows.get(row, []), metric, row, colormaps["tab20"](number), visits)
             axes.set_visible(bool(axes.lines))
             low, high = axes.get_ylim()
             low = min(low, high - 5)  # tenths of a point shall not look like much

@@ -50,8 +50,8 @@ def synthesize_every(config: ConfigDict) -> int:
 
 def scores_by_training_images(config: ConfigDict) -> bool:
     """Whether training images set a scale of score maps whenever a detector is loaded."""
-    scoring = config.scoring
-    return scoring.weigh_by_length or scoring.calibrate or config.detector == "student+knn"
+    student = config.scoring.weigh_by_length or config.scoring.calibrate
+    return config.detector == "student+knn" or (config.detector == "student" and student)
 
 
 def length_of(config: ConfigDict, category: str) -> Length:

@@ -87,7 +87,12 @@ GOOD = {
 }
 BANKS = {
     "no owners": {name: GOOD[name] for name in ("vectors", "damping", "seconds")},
-    "of a version that did not dampen": {name: GOOD[name] for name in ("vectors", "owners")},
+    "of a version that did not dampen": {
+        "bank": GOOD["vectors"],
+        "owners": GOOD["owners"],
+        "seconds": 1.0,
+    },
+    "negative damping": GOOD | {"damping": np.array([1, -1, 1])},
     "damping of two levels": GOOD | {"damping": np.ones(2)},
     "owners of others": GOOD | {"owners": np.arange(4)},
     "not finite": GOOD | {"vectors": np.full((3, 2), np.nan)},

@@ -6,31 +6,48 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Bool, Float
 
 from dtsnet_jax.devices.mesh import map_batches
+from dtsnet_jax.inputs.sample import NormalSample
+from dtsnet_jax.model.backbones import Backbone
 from dtsnet_jax.model.encoder import normalize_images
 from dtsnet_jax.weights.teacher import Teacher
 
+_SMALLEST_MEAN = 1e-24  # of a level that answers nothing to any image
+
 
 def usual_damping(
-    teacher: Teacher, images: UInt8[np.ndarray, "n height width 3"], *, batch_size: int
+    teacher: Teacher, sample: NormalSample, *, batch_size: int
 ) -> Float[np.ndarray, "3"]:
     """The mean over positions of the squared lengths of the teacher's vectors, of each level.
 
     Args:
       teacher: whose vectors are measured.
-      images: good ones.
+      sample: good images; positions count by how much of them is looked at.
       batch_size: images a time.
     """
     graph, _ = nnx.split(teacher.encoder)
+    answer = partial(_squares, graph, teacher.backbone, teacher.arrays)
+    levels = map_batches(answer, sample.images, batch_size=batch_size, mesh=teacher.mesh)
+    means = [_mean_where(squares, sample.valid) for squares in levels]
+    return np.maximum(np.array(means, np.float32), np.float32(_SMALLEST_MEAN))
 
-    @jax.jit
-    def mean_squares(arrays, images) -> Float[Array, "b 3"]:
-        features = nnx.merge(graph, arrays)(normalize_images(images, teacher.backbone))
-        squares = [jnp.sum(level.astype(jnp.float32) ** 2, axis=-1) for level in features]
-        return jnp.stack([jnp.mean(one, axis=(1, 2)) for one in squares], axis=-1)
 
-    answer = partial(mean_squares, teacher.arrays)
-    means = map_batches(answer, images, batch_size=batch_size, mesh=teacher.mesh)
-    return means.mean(axis=0, dtype=np.float64).astype(np.float32)
+@partial(jax.jit, static_argnums=(0, 1))
+def _squares(
+    graph: nnx.GraphDef, backbone: Backbone, arrays: nnx.State, images: Array
+) -> tuple[Float[Array, "b h w"], ...]:
+    features = nnx.merge(graph, arrays)(normalize_images(images, backbone))
+    return tuple(jnp.sum(level.astype(jnp.float32) ** 2, axis=-1) for level in features)
+
+
+def _mean_where(
+    squares: Float[np.ndarray, "n h w"], valid: Bool[np.ndarray, "n height width"] | None
+) -> float:
+    """The mean, weighed by the share of each position's pixels that are looked at."""
+    if valid is None or not valid.any():
+        return squares.mean(dtype=np.float64)
+    count, height, width = squares.shape
+    shares = valid.reshape(count, height, valid.shape[1] // height, width, -1).mean(axis=(2, 4))
+    return np.average(squares.astype(np.float64), weights=shares)

@@ -184,7 +184,7 @@ class NeighborLearner:
         """
         del length, scoring
         started = time.monotonic()
-        sample = images.normal_sample(SAMPLE).images
+        sample = images.normal_sample(SAMPLE)
         damping = usual_damping(self._teacher, sample, batch_size=self._batch_size)
         vectors, owners = self._choose_vectors(images, damping, run.seed)
         bank = Bank(vectors, owners, damping, time.monotonic() - started)
@@ -278,8 +278,8 @@ def read_bank(path: Path) -> Bank:
         shapes = vectors.shape, owners.shape, damping.shape
         if vectors.ndim != 2 or shapes[1:] != (vectors.shape[:1], (3,)):
             raise ValueError(f"it has the shapes {', '.join(map(str, shapes))}")
-        if not (np.isfinite(vectors).all() and np.isfinite(damping).all()):
-            raise ValueError("not all of its numbers are finite")
+        if not (np.isfinite(vectors).all() and np.isfinite(damping).all() and damping.min() > 0):
+            raise ValueError("not all of its numbers are finite, or damping is not above 0")
         return Bank(vectors, owners, damping, float(seconds))
     except _DAMAGES as error:
         raise UserError(

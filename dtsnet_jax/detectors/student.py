@@ -43,8 +43,10 @@ class StudentLearner:
         from dtsnet_jax.evaluation.measure import measure  # scoring starts faster without these
         from dtsnet_jax.training.loop import train
 
+        damping = self._damping(images, scoring)
+
         def measure_state(state: TrainState) -> dict[str, float]:
-            scored = as_measured(self.fitted(state.scoring, images, scoring))
+            scored = as_measured(self.fitted(state.scoring, images, scoring, damping))
             test = images.test
             scores = test.score(scored.score_maps, scoring)
             return measure(test.labels, test.masks, scores, judged=test.judged)["metrics"]
@@ -89,9 +91,9 @@ class StudentLearner:
                 raise
         else:
             seconds = sum(record.get("seconds", 0.0) for record in read_records(run.directory))
-            return self.fitted(
-                weights, images, scoring, step=step, trained_to=trained_to, seconds=seconds
-            )
+            about = {"step": step, "trained_to": trained_to, "seconds": seconds}
+            damping = self._damping(images, scoring)
+            return self.fitted(weights, images, scoring, damping, **about)
         return self.load(images, run, scoring)  # a training beside us has replaced it
 
     def fitted(
@@ -99,6 +101,7 @@ class StudentLearner:
         weights: tuple[PyTree, PyTree],
         images: CategoryImages,
         scoring: ScoringOptions,
+        damping: np.ndarray | None,
         **about: float,
     ) -> Fitted:
         """What weights make, with its levels on one scale if so asked.
@@ -107,15 +110,14 @@ class StudentLearner:
           weights: parameters and batch statistics.
           images: of which the training images set the scales.
           scoring: how features become score maps.
+          damping: (3,) float32, by which distances are weighed; None does not, as in Eq. 9.
           about: attributes of ``Fitted``; what is left out is 0.
         """
         programs = self.programs
         mesh, scales = programs.teacher.mesh, np.ones(3, np.float32)
         student = dict(zip(("params", "batch_stats"), weights, strict=True))
         parts = {"teacher": programs.teacher.arrays, "student": student}
-        if scoring.weigh_by_length:
-            sample = images.normal_sample(SAMPLE).images
-            damping = usual_damping(programs.teacher, sample, batch_size=scoring.batch_size)
+        if damping is not None:
             parts["damping"] = replicate(damping, mesh)
         if scoring.calibrate:
             levels = partial(self._levels, parts)
@@ -138,6 +140,12 @@ class StudentLearner:
         levels, features = self._levels(parts, images)
         score_map = jitted_score_map(self._image_shape, scoring.smoothing, scoring.levels)
         return Answer(score_map(levels, parts["scales"]), features)
+
+    def _damping(self, images: CategoryImages, scoring: ScoringOptions) -> np.ndarray | None:
+        if not scoring.weigh_by_length:
+            return None
+        sample, teacher = images.normal_sample(SAMPLE), self.programs.teacher
+        return usual_damping(teacher, sample, batch_size=scoring.batch_size)
 
     def _levels(self, parts: Parts, images: jax.Array) -> tuple[LevelMaps, jax.Array]:
         """The maps of the levels and the teacher's mean features, see ``Programs.level_step``."""

@@ -61,7 +61,7 @@ def level_map(
 
 
 def damped_squares(
-    vectors: Float[Array, "... c"], damping: Float[Array, ""] | float
+    vectors: Float[Array, "... c"], damping: Float[Array, ""]
 ) -> Float[Array, "..."]:
     """The squared length of v / √(|v|² + damping), in [0, 1).
 

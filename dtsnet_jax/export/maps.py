@@ -17,7 +17,7 @@ def add_level_map(graph: Graph, teacher: str, reconstructed: str) -> str:
     return graph.add("Sub", np.float32(1), cosine)
 
 
-def add_weighted(graph: Graph, level_map: str, teacher: str, damping: float) -> str:
+def add_weighed(graph: Graph, level_map: str, teacher: str, damping: float) -> str:
     """A map times ``dtsnet_jax.evaluation.scoring.damped_squares``, (batch, 1, h, w)."""
     squares = _squares(graph, teacher)
     weights = graph.add("Div", squares, graph.add("Add", squares, np.float32(damping)))

@@ -19,7 +19,7 @@ from dtsnet_jax.export.maps import (
     add_image_scores,
     add_level_map,
     add_upsampled,
-    add_weighted,
+    add_weighed,
 )
 from dtsnet_jax.export.network import Levels, add_student, add_teacher
 from dtsnet_jax.model.backbones import get_backbone
@@ -95,7 +95,7 @@ def _member_maps(graph: Graph, teacher: Levels, config: ConfigDict, parts: Parts
             level_map = add_level_map(graph, teacher[level - 1], reconstructed[level - 1])
             if "damping" in parts:
                 damping = parts["damping"][level - 1]
-                level_map = add_weighted(graph, level_map, teacher[level - 1], damping)
+                level_map = add_weighed(graph, level_map, teacher[level - 1], damping)
             maps.append(upsampled(level_map, level, units[0] * scales[level - 1]))
     if "bank" in parts:
         levels = tuple(sorted(config.knn.levels))

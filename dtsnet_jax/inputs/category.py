@@ -289,7 +289,9 @@ class CategoryImages:
           UserError: as for ``training``.
         """
         regions = self._region_files(self.catalog.train)
-        return decode_sample(self._training_paths, regions, count, self._options)
+        key = ("sample", self.catalog.category, count, self._options, tuple(regions or ()))
+        decode = partial(decode_sample, self._training_paths, regions, count, self._options)
+        return self._keep(key, decode)
 
     def owners(self) -> np.ndarray:
         """Of every image in ``training`` the number of its photograph, of which it may be a tile.

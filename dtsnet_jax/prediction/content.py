@@ -28,7 +28,7 @@ _CALIBRATION = {  # dimensions: n calibration images, c channels of features
     "typical": (),
     "highest": (),
 }
-_POSITIVE = ("scales", "units")
+_POSITIVE = ("scales", "units", "damping")
 
 
 def flatten(tree: Any) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def check_parts(parts: Parts, like: Parts) -> None:
 def _unfit(what: str) -> UserError:
     return UserError(
         f"the detector is damaged or of another version of this program, {what}; make it anew with "
-        "--job=evaluate --workdir=RUN."
+        "--job=evaluate --workdir=RUN, or of another version train anew."
     )
 
 

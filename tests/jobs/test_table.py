@@ -13,6 +13,7 @@ from configs import mvtec
 from dtsnet_jax import results
 from dtsnet_jax.detectors import student
 from dtsnet_jax.detectors.learner import scoring_options
+from dtsnet_jax.detectors.lengths import usual_damping
 from dtsnet_jax.evaluation.measure import selection_value
 from dtsnet_jax.inputs.catalogs import chosen_catalogs
 from dtsnet_jax.jobs import do_job, table
@@ -257,7 +258,7 @@ def test_calibration_divides_each_level_by_its_spread_on_training_images(own_ima
     for calibrate in (False, True):
         config.scoring.calibrate = calibrate
         weights = state.params, state.batch_stats
-        fitted = learner.fitted(weights, images, scoring_options(config))
+        fitted = learner.fitted(weights, images, scoring_options(config), None)
         maps[calibrate] = fitted.score_maps(images.test.images, batch_size=4)
     ratio = maps[False] / maps[True]
     np.testing.assert_allclose(ratio, ratio.mean(), rtol=1e-4)
@@ -271,18 +272,17 @@ def test_distances_are_weighed_by_the_damped_lengths_of_the_teachers_vectors(own
     (catalog,) = chosen_catalogs(config)
     images, learner = opened.images.of(config, catalog), opened.learner(row)
     state, programs = learner.programs.initial_state(0), learner.programs
-    maps = {}
-    for weigh in (False, True):
-        config.scoring.weigh_by_length = weigh
+    maps, sample, scoring = [], images.normal_sample(64), scoring_options(config)
+    for damping in (None, usual_damping(programs.teacher, sample, batch_size=4)):
         weights = state.params, state.batch_stats
-        fitted = learner.fitted(weights, images, scoring_options(config))
-        maps[weigh] = fitted.score_maps(images.test.images, batch_size=4)
+        fitted = learner.fitted(weights, images, scoring, damping)
+        maps.append(fitted.score_maps(images.test.images, batch_size=4))
     usual, found = (
         np.square(np.asarray(programs.teacher_step(programs.teacher.arrays, some)[1])).sum(axis=-1)
-        for some in (images.normal_sample(64).images, images.test.images)
+        for some in (sample.images, images.test.images)
     )
     weights = found / (found + usual.mean())
     assert np.ptp(weights) > 0.01
     corners = (slice(None), *np.ix_((0, -1), (0, -1)))  # enlarging leaves these as they are
-    expected = maps[False][corners] * weights[corners]
-    np.testing.assert_allclose(maps[True][corners], expected, rtol=1e-4)
+    expected = maps[0][corners] * weights[corners]
+    np.testing.assert_allclose(maps[1][corners], expected, rtol=1e-4)
