@@ -50,8 +50,9 @@ def synthesize_every(config: ConfigDict) -> int:
 
 def scores_by_training_images(config: ConfigDict) -> bool:
     """Whether training images set a scale of score maps whenever a detector is loaded."""
-    student = config.scoring.weigh_by_length or config.scoring.calibrate
-    return config.detector == "student+knn" or (config.detector == "student" and student)
+    if config.detector != "student":
+        return config.detector == "student+knn"
+    return config.scoring.weigh_by_length or config.scoring.calibrate
 
 
 def length_of(config: ConfigDict, category: str) -> Length:

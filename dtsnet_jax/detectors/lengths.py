@@ -31,7 +31,7 @@ def usual_damping(
     answer = partial(_squares, graph, teacher.backbone, teacher.arrays)
     levels = map_batches(answer, sample.images, batch_size=batch_size, mesh=teacher.mesh)
     means = [_mean_where(squares, sample.valid) for squares in levels]
-    return np.maximum(np.array(means, np.float32), np.float32(_SMALLEST_MEAN))
+    return np.maximum(means, _SMALLEST_MEAN).astype(np.float32)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -50,4 +50,4 @@ def _mean_where(
         return squares.mean(dtype=np.float64)
     count, height, width = squares.shape
     shares = valid.reshape(count, height, valid.shape[1] // height, width, -1).mean(axis=(2, 4))
-    return np.average(squares.astype(np.float64), weights=shares)
+    return np.average(squares, weights=shares)

@@ -1,7 +1,7 @@
 """What this project is about: a student that is trained against its teacher."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import jax
 import numpy as np
@@ -43,10 +43,10 @@ class StudentLearner:
         from dtsnet_jax.evaluation.measure import measure  # scoring starts faster without these
         from dtsnet_jax.training.loop import train
 
-        damping = self._damping(images, scoring)
+        damping = cache(partial(self._damping, images, scoring))
 
         def measure_state(state: TrainState) -> dict[str, float]:
-            scored = as_measured(self.fitted(state.scoring, images, scoring, damping))
+            scored = as_measured(self.fitted(state.scoring, images, scoring, damping()))
             test = images.test
             scores = test.score(scored.score_maps, scoring)
             return measure(test.labels, test.masks, scores, judged=test.judged)["metrics"]
@@ -91,9 +91,13 @@ class StudentLearner:
                 raise
         else:
             seconds = sum(record.get("seconds", 0.0) for record in read_records(run.directory))
-            about = {"step": step, "trained_to": trained_to, "seconds": seconds}
             damping = self._damping(images, scoring)
-            return self.fitted(weights, images, scoring, damping, **about)
+            return self.fitted(
+                *(weights, images, scoring, damping),
+                step=step,
+                trained_to=trained_to,
+                seconds=seconds,
+            )
         return self.load(images, run, scoring)  # a training beside us has replaced it
 
     def fitted(

@@ -181,7 +181,8 @@ class CategoryImages:
         """
         synthesizes = synthesize_every(self._config) > 0
         masks = [file for _, files in self._foreground_files for file in files or ()]
-        regions = self._region_files(self.catalog.train) if synthesizes else None
+        shaped = synthesizes or self._config.detector != "student"  # banks: by their damping
+        regions = self._region_files(self.catalog.train) if shaped else None
         return {
             "training images": self.training_digest,
             "bit depth": self.bit_depth,
@@ -288,7 +289,7 @@ class CategoryImages:
         Raises:
           UserError: as for ``training``.
         """
-        regions = self._region_files(self.catalog.train)
+        regions = together(lambda: self._region_files(self.catalog.train))
         key = ("sample", self.catalog.category, count, self._options, tuple(regions or ()))
         decode = partial(decode_sample, self._training_paths, regions, count, self._options)
         return self._keep(key, decode)

@@ -122,7 +122,7 @@ def check_parts(parts: Parts, like: Parts) -> None:
 def _unfit(what: str) -> UserError:
     return UserError(
         f"the detector is damaged or of another version of this program, {what}; make it anew with "
-        "--job=evaluate --workdir=RUN, or of another version train anew."
+        "--job=evaluate --workdir=RUN; one of another version has to be trained anew."
     )
 
 

@@ -31,5 +31,5 @@ def test_positions_count_by_how_much_of_them_is_looked_at(own_images, tmp_path):
     found = usual_damping(teacher, sample._replace(valid=valid), batch_size=2)
     halves = [one[0, :, : one.shape[2] // 2].mean() for one in squares]
     np.testing.assert_allclose(found, halves, rtol=1e-4)
-    nowhere = usual_damping(teacher, sample._replace(valid=valid & False), batch_size=2)
+    nowhere = usual_damping(teacher, sample._replace(valid=np.zeros_like(valid)), batch_size=2)
     np.testing.assert_array_equal(nowhere, everywhere)

@@ -60,9 +60,11 @@ def test_a_broken_test_image_is_found_before_the_training(own_images, tmp_path, 
     assert seed_run(tmp_path / "run").trained_step is None
 
 
-def test_another_region_is_another_training(own_images, tmp_path):
+@pytest.mark.parametrize("detector", ["student", "knn"])
+def test_another_region_is_another_training(own_images, tmp_path, detector):
     first, second = (mask(tmp_path / f"{n}.png", marked=n) for n in (24, 30))
-    config = small_config(own_images, train__epochs=1, data__region=str(first))
+    fields = {"train__epochs": 1, "detector": detector, "knn__coreset_size": 20}
+    config = small_config(own_images, data__region=str(first), **fields)
     train(config, tmp_path / "run")
     config.data.region = str(second)
     with pytest.raises(UserError, match="trained with other regions of interest than there are"):
