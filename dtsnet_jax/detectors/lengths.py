@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 from dtsnet_jax.devices.mesh import map_batches
 from dtsnet_jax.inputs.sample import NormalSample
 from dtsnet_jax.model.backbones import Backbone
-from dtsnet_jax.model.encoder import normalize_images
+from dtsnet_jax.model.encoder import encode_images
 from dtsnet_jax.weights.teacher import Teacher
 
 _SMALLEST_MEAN = 1e-24  # of a level that answers nothing to any image
@@ -38,7 +38,7 @@ def usual_damping(
 def _squares(
     graph: nnx.GraphDef, backbone: Backbone, arrays: nnx.State, images: Array
 ) -> tuple[Float[Array, "b h w"], ...]:
-    features = nnx.merge(graph, arrays)(normalize_images(images, backbone))
+    features = encode_images(graph, backbone, arrays, images)
     return tuple(jnp.sum(level.astype(jnp.float32) ** 2, axis=-1) for level in features)
 
 

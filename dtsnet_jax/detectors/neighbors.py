@@ -32,7 +32,7 @@ from dtsnet_jax.evaluation.scoring import ScoringOptions, upsample
 from dtsnet_jax.inputs.category import CategoryImages
 from dtsnet_jax.inputs.sample import SAMPLE, NormalSample
 from dtsnet_jax.keys import stream
-from dtsnet_jax.model.encoder import Features, mean_features, normalize_images
+from dtsnet_jax.model.encoder import Features, encode_images, mean_features
 from dtsnet_jax.seed_run import SeedRun
 from dtsnet_jax.training.schedule import Length
 from dtsnet_jax.weights.teacher import Teacher, encoder_shapes
@@ -155,8 +155,7 @@ class NeighborLearner:
         self._channels = sum(teacher.backbone.channels[level - 1] for level in levels)
         graph, _ = nnx.split(teacher.encoder)
 
-        def features_of(arrays, images):
-            return nnx.merge(graph, arrays)(normalize_images(images, teacher.backbone))
+        features_of = partial(encode_images, graph, teacher.backbone)
 
         def vectors_of(arrays, damping, images):
             return patch_vectors(features_of(arrays, images), levels, damping)

@@ -92,12 +92,8 @@ class StudentLearner:
         else:
             seconds = sum(record.get("seconds", 0.0) for record in read_records(run.directory))
             damping = self._damping(images, scoring)
-            return self.fitted(
-                *(weights, images, scoring, damping),
-                step=step,
-                trained_to=trained_to,
-                seconds=seconds,
-            )
+            about = {"step": step, "trained_to": trained_to, "seconds": seconds}
+            return self.fitted(weights, images, scoring, damping, **about)
         return self.load(images, run, scoring)  # a training beside us has replaced it
 
     def fitted(

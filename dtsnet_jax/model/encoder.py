@@ -1,5 +1,7 @@
 """The teacher: the first three stages of a torchvision ResNet, frozen (method: T, levels 1–3)."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -84,3 +86,10 @@ def normalize_images(
     """Scales RGB bytes to [0, 1] and to the mean and spread that the backbone was trained with."""
     scaled = images.astype(float) / 255.0  # float32 unless JAX is told to use float64
     return (scaled - jnp.array(backbone.mean)) / jnp.array(backbone.std)
+
+
+def encode_images(
+    graph: nnx.GraphDef, backbone: Backbone, arrays: Any, images: UInt8[Array, "b h w 3"]
+) -> Features:
+    """f_T of RGB bytes, by an encoder that was split into its graph and its arrays."""
+    return nnx.merge(graph, arrays)(normalize_images(images, backbone))

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, UInt8
 from dtsnet_jax.evaluation.scoring import LevelMaps, damped_squares, level_map
 from dtsnet_jax.model.backbones import Backbone
 from dtsnet_jax.model.dtsnet import Student
-from dtsnet_jax.model.encoder import Encoder, Features, mean_features, normalize_images
+from dtsnet_jax.model.encoder import Encoder, Features, encode_images, mean_features
 from dtsnet_jax.training.objective import distillation_loss
 
 PyTree = Any
@@ -107,8 +107,7 @@ def split_network(
 
 def teacher_features(graphs: Graphs, arrays: PyTree, images: UInt8[Array, "b h w 3"]) -> Features:
     """f_T of RGB bytes."""
-    teacher = nnx.merge(graphs.teacher, arrays)
-    return teacher(normalize_images(images, graphs.backbone))
+    return encode_images(graphs.teacher, graphs.backbone, arrays, images)
 
 
 def anomalous_features(graphs: Graphs, teacher: PyTree, batch: Batch, normal: Features) -> Features:

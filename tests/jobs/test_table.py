@@ -247,17 +247,21 @@ def test_what_is_chosen_as_best_is_what_the_released_code_maximises():
     assert mvtec.get_config("official").train.evaluate_every == 1
 
 
-def test_calibration_divides_each_level_by_its_spread_on_training_images(own_images, tmp_path):
-    config = small_config(own_images, scoring__levels=(3,), scoring__smoothing=0.0)
-    opened = Table(config, tmp_path)
-    (row,) = opened.rows
-    (catalog,) = chosen_catalogs(config)
+def untrained(config, workdir):
+    """The images of a run's only category, what learns them, and its weights before training."""
+    opened = Table(config, workdir)
+    (row,), (catalog,) = opened.rows, chosen_catalogs(config)
     images, learner = opened.images.of(config, catalog), opened.learner(row)
     state = learner.programs.initial_state(0)
+    return images, learner, (state.params, state.batch_stats)
+
+
+def test_calibration_divides_each_level_by_its_spread_on_training_images(own_images, tmp_path):
+    config = small_config(own_images, scoring__levels=(3,), scoring__smoothing=0.0)
+    images, learner, weights = untrained(config, tmp_path)
     maps = {}
     for calibrate in (False, True):
         config.scoring.calibrate = calibrate
-        weights = state.params, state.batch_stats
         fitted = learner.fitted(weights, images, scoring_options(config), None)
         maps[calibrate] = fitted.score_maps(images.test.images, batch_size=4)
     ratio = maps[False] / maps[True]
@@ -267,22 +271,18 @@ def test_calibration_divides_each_level_by_its_spread_on_training_images(own_ima
 
 def test_distances_are_weighed_by_the_damped_lengths_of_the_teachers_vectors(own_images, tmp_path):
     config = small_config(own_images, scoring__levels=(2,), scoring__smoothing=0.0)
-    opened = Table(config, tmp_path)
-    (row,) = opened.rows
-    (catalog,) = chosen_catalogs(config)
-    images, learner = opened.images.of(config, catalog), opened.learner(row)
-    state, programs = learner.programs.initial_state(0), learner.programs
+    images, learner, weights = untrained(config, tmp_path)
+    programs = learner.programs
     maps, sample, scoring = [], images.normal_sample(64), scoring_options(config)
     for damping in (None, usual_damping(programs.teacher, sample, batch_size=4)):
-        weights = state.params, state.batch_stats
         fitted = learner.fitted(weights, images, scoring, damping)
         maps.append(fitted.score_maps(images.test.images, batch_size=4))
     usual, found = (
         np.square(np.asarray(programs.teacher_step(programs.teacher.arrays, some)[1])).sum(axis=-1)
         for some in (sample.images, images.test.images)
     )
-    weights = found / (found + usual.mean())
-    assert np.ptp(weights) > 0.01
+    shares = found / (found + usual.mean())
+    assert np.ptp(shares) > 0.01
     corners = (slice(None), *np.ix_((0, -1), (0, -1)))  # enlarging leaves these as they are
-    expected = maps[0][corners] * weights[corners]
+    expected = maps[0][corners] * shares[corners]
     np.testing.assert_allclose(maps[1][corners], expected, rtol=1e-4)
